@@ -1,0 +1,74 @@
+#include "core/base/number.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/clock.h"
+
+int ng_number_parse(
+	const char *text, struct ng_range range, uint64_t *ret_value, struct ng_diag *diag)
+{
+	uint64_t value;
+	char *end;
+
+	if (!isdigit((unsigned char)text[0]))
+		return ng_diag_set(
+			diag, -EINVAL, "'%s' is not a number: digits only, please", text);
+	errno = 0;
+	value = strtoull(text, &end, 10);
+	if (*end)
+		return ng_diag_set(
+			diag, -EINVAL, "'%s' is not a number: digits only, please", text);
+	if (errno || value < range.min || value > range.max)
+		return ng_diag_set(diag, -ERANGE,
+			"%s is out of range: it can be %" PRIu64 " to %" PRIu64, text, range.min,
+			range.max);
+	*ret_value = value;
+	return 0;
+}
+
+int ng_duration_parse(
+	const char *text, struct ng_range range_ns, uint64_t *ret_ns, struct ng_diag *diag)
+{
+	static const struct {
+		const char *name;
+		double ns;
+	} units[] = {
+		{"", 1e9},
+		{"ns", 1},
+		{"us", 1e3},
+		{"ms", 1e6},
+		{"s", 1e9},
+		{"m", 60e9},
+		{"h", 3600e9},
+	};
+	char digits[32];
+	size_t length = strspn(text, "0123456789.");
+	double value;
+	char *end;
+
+	if (!isdigit((unsigned char)text[0]) || length >= sizeof(digits))
+		goto malformed;
+	memcpy(digits, text, length);
+	digits[length] = '\0';
+	value = strtod(digits, &end);
+	if (*end)
+		goto malformed;
+	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+		if (strcmp(text + length, units[i].name))
+			continue;
+		value *= units[i].ns;
+		if (value < (double)range_ns.min || value > (double)range_ns.max)
+			return ng_diag_set(diag, -ERANGE,
+				"%s is out of range: it can be %gs to %gs", text,
+				(double)range_ns.min / 1e9, (double)range_ns.max / 1e9);
+		*ret_ns = (uint64_t)value;
+		return 0;
+	}
+malformed:
+	return ng_diag_set(diag, -EINVAL,
+		"'%s' is not a time: write a number and ns, us, ms, s, m or h, like 10ms", text);
+}

@@ -1,0 +1,111 @@
+/*
+ * Where to put the probe: an address proven to be an instruction's first byte, that every call of
+ * the function runs exactly once, and that costs least.
+ *
+ * x86 uprobes emulate nop, jmp, jcc, call rel32 and push of a register; all else is single-stepped
+ * out of line, at several times the price. Go's stack check at a function's entry is
+ * single-stepped, and runs again after each stack growth. So: the first emulated instruction after
+ * the check that no branch can skip or repeat. docs/design.md has the measurements.
+ */
+#ifndef NG_CORE_IMAGE_SITE_H
+#define NG_CORE_IMAGE_SITE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/base/diag.h"
+#include "core/image/image.h"
+
+/** What a hit costs, by how the kernel gets past the replaced instruction. */
+enum ng_site_class {
+	NG_SITE_EMULATED,
+	NG_SITE_STEPPED,
+};
+
+/** What kind of code the site stands in. */
+enum ng_site_kind {
+	NG_SITE_FUNCTION,     /* the function itself */
+	NG_SITE_INLINED_COPY, /* an inlined copy of it: its own call of the next function */
+};
+
+#define NG_SITE_INSN_MAX 16 /* bytes for a mnemonic such as "call", with its NUL */
+#define NG_SITE_WHY_MAX	 160
+
+struct ng_site {
+	char *function; /* the function that is counted; owned by the list */
+	char *caller;	/* an inlined copy's physical function, else NULL; owned by the list */
+	const char
+		*source; /* for clock reads: which leaf ("time.now", …), a static text; else NULL */
+	uint64_t entry;	   /* virtual address of the physical function's first byte */
+	uint64_t address;  /* virtual address of the site */
+	uint64_t offset;   /* file offset of the site */
+	uint32_t delta;	   /* address - entry, bytes */
+	uint8_t length;	   /* of the instruction, bytes */
+	uint8_t bytes[15]; /* the instruction as the file holds it */
+	enum ng_site_class class;
+	enum ng_site_kind kind;
+	bool exact;		     /* runs exactly once a call, proven */
+	char insn[NG_SITE_INSN_MAX]; /* mnemonic: "call", "push", "je" … */
+	char why[NG_SITE_WHY_MAX];   /* one sentence for a person */
+};
+
+struct ng_sites {
+	struct ng_site *items;
+	size_t count;
+	bool complete;	   /* every call is seen by one of the sites */
+	char missing[256]; /* what is not seen, where not complete: for a person */
+};
+
+#define NG_SITES_INIT                                                                              \
+	{                                                                                          \
+		.items = NULL, .count = 0, .complete = false, .missing = ""                        \
+	}
+
+void ng_sites_release(struct ng_sites *sites);
+
+/**
+ * Chooses the site in one function's code. Pure: works on the bytes alone.
+ *
+ * @param code the function's bytes, from its entry; size_bytes of them
+ * @param address virtual address of code[0]
+ * @param go whether to look for Go's stack check
+ * @param ret_site entry, address, delta, length, bytes, class, exact, insn and why are filled; the
+ *        rest is left as it was
+ * @return 0; -ENOEXEC where no instruction of it can carry a probe: the text says why (too short,
+ * not decodable, a function that is no more than a jump …)
+ */
+int ng_site_choose(const uint8_t *code, size_t size_bytes, uint64_t address, bool go,
+	struct ng_site *ret_site, struct ng_diag *diag);
+
+/**
+ * Chooses the sites that together see each call of the functions that a pattern names, once:
+ * out-of-line bodies and, by their own calls, inlined copies. ABI wrappers, which only jump or call
+ * on to the body of the same name, are left out, or each call would count twice.
+ *
+ * @param pattern as ng_image_find()
+ * @param ret_sites appended to; complete and missing are set for the whole list
+ * @return 0; the errors of ng_image_find() and ng_site_choose(); -ENOMEM
+ */
+int ng_sites_find(const struct ng_image *image, const char *pattern, struct ng_sites *ret_sites,
+	struct ng_diag *diag);
+
+/** Which clock reads ng_sites_clock() takes. */
+enum ng_clock_set {
+	NG_CLOCK_PROGRAM, /* the program's own reads, by leaf, none twice */
+	NG_CLOCK_ALL, /* and the runtime's own: runtime.nanotime1 in place of runtime.nanotime */
+};
+
+/**
+ * Chooses the sites that together see every read of the clock that an image's code makes, each
+ * once: time.now; runtime.nanotime or time.runtimeNano; syscall.gettimeofday; a C library's
+ * clock_gettime. Where names are gone, time.now and runtime.nanotime1 are found by the bytes of
+ * their bodies.
+ *
+ * @param ret_sites appended to; an image that reads no clock adds none
+ * @return 0; -ENOMEM; what reading the image gave
+ */
+int ng_sites_clock(const struct ng_image *image, enum ng_clock_set set, struct ng_sites *ret_sites,
+	struct ng_diag *diag);
+
+#endif

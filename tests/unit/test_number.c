@@ -1,0 +1,83 @@
+/* core/base/number: whole strings, ranges, units. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <string.h>
+
+#include "core/base/number.h"
+
+static const struct ng_range any = {0, UINT64_MAX};
+
+static void refuses_what_is_no_number(void **state)
+{
+	static const char *const texts[] = {
+		"", " 1", "1 ", "-1", "+1", "0x10", "1e3", "one", "1.5"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		struct ng_diag diag = NG_DIAG_INIT;
+		uint64_t value = 7;
+
+		assert_int_equal(ng_number_parse(texts[i], any, &value, &diag), -EINVAL);
+		assert_int_equal(value, 7);
+		assert_non_null(strstr(diag.text, "not a number"));
+	}
+}
+
+static void keeps_to_the_range(void **state)
+{
+	const struct ng_range range = {5, 10};
+	uint64_t value = 0;
+
+	(void)state;
+	assert_int_equal(ng_number_parse("4", range, &value, NULL), -ERANGE);
+	assert_int_equal(ng_number_parse("5", range, &value, NULL), 0);
+	assert_int_equal(value, 5);
+	assert_int_equal(ng_number_parse("10", range, &value, NULL), 0);
+	assert_int_equal(value, 10);
+	assert_int_equal(ng_number_parse("11", range, &value, NULL), -ERANGE);
+	assert_int_equal(ng_number_parse("18446744073709551615", any, &value, NULL), 0);
+	assert_true(value == UINT64_MAX);
+	assert_int_equal(ng_number_parse("18446744073709551616", any, &value, NULL), -ERANGE);
+}
+
+static void reads_times_with_units(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t ns;
+	} good[] = {{"5", 5000000000ull}, {"1.5s", 1500000000ull}, {"10ms", 10000000},
+		{"3us", 3000}, {"7ns", 7}, {"2m", 120000000000ull}, {"1h", 3600000000000ull}};
+	static const char *const bad[] = {"", "s", "-1s", "1 s", "1.2.3s", "1sec", "1e3s", "nan",
+		"inf", ".5s", "99999999999999999999999999999999999s"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		uint64_t ns = 0;
+
+		assert_int_equal(ng_duration_parse(good[i].text, any, &ns, NULL), 0);
+		assert_true(ns == good[i].ns);
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		uint64_t ns = 7;
+
+		assert_int_equal(ng_duration_parse(bad[i], any, &ns, NULL), -EINVAL);
+		assert_true(ns == 7);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(refuses_what_is_no_number),
+		cmocka_unit_test(keeps_to_the_range),
+		cmocka_unit_test(reads_times_with_units),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
