@@ -1,0 +1,53 @@
+/*
+ * The few kernel fields that the programs read. Only their names count: libbpf moves the accesses to
+ * where the running kernel has them (CO-RE), so no vmlinux.h of the building machine is needed.
+ */
+#ifndef NG_BPF_TASK_BPF_H
+#define NG_BPF_TASK_BPF_H
+
+#include <linux/types.h>
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+typedef struct {
+	int counter;
+} atomic_t;
+
+struct super_block {
+	__u32 s_dev;
+};
+
+struct inode {
+	struct super_block *i_sb;
+	unsigned long i_ino;
+};
+
+struct file {
+	struct inode *f_inode;
+};
+
+struct mm_struct {
+	struct file *exe_file;
+};
+
+struct sched_entity {
+	__u64 sum_exec_runtime;
+};
+
+struct signal_struct {
+	atomic_t live;		       /* threads that have not begun to exit */
+	unsigned long long sum_sched_runtime; /* CPU time of the threads already gone, ns */
+};
+
+struct task_struct {
+	int tgid;
+	__u64 start_boottime;
+	struct task_struct *group_leader;
+	struct signal_struct *signal;
+	struct sched_entity se;
+	struct mm_struct *mm;
+};
+
+#pragma clang attribute pop
+
+#endif

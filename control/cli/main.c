@@ -1,0 +1,87 @@
+/* nowgate: the command line. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "control/cli/commands.h"
+
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *what;
+} commands[] = {
+	{"stat", ng_cmd_stat, "count calls, exactly"},
+	{"site", ng_cmd_site, "show where a function would be probed, and why"},
+	{"doctor", ng_cmd_doctor, "say whether tracing can work here, and what it costs"},
+};
+
+#define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
+
+int ng_exit_code(int error)
+{
+	switch (error) {
+	case 0:
+		return NG_EXIT_DONE;
+	case -EPERM:
+	case -EACCES:
+		return NG_EXIT_DENIED;
+	case -ENOENT:
+	case -ESRCH:
+		return NG_EXIT_NOT_FOUND;
+	default:
+		return NG_EXIT_FAILED;
+	}
+}
+
+int ng_complain(const char *command, int error, const struct ng_diag *diag)
+{
+	fprintf(stderr, "nowgate %s: %s\n", command, diag->text[0] ? diag->text : strerror(-error));
+	return ng_exit_code(error);
+}
+
+int ng_complain_usage(const char *command, const char *format, ...)
+{
+	va_list args;
+
+	fprintf(stderr, "nowgate %s: ", command);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fprintf(stderr, "\nSee `nowgate %s --help`.\n", command);
+	return NG_EXIT_USAGE;
+}
+
+static void print_help(FILE *file)
+{
+	fprintf(file,
+		"nowgate: traces hot functions, first of all Go's time.Now, at a bounded cost\n\n"
+		"Usage: nowgate COMMAND [OPTION...]\n\nCommands:\n");
+	for (size_t i = 0; i < COMMAND_COUNT; i++)
+		fprintf(file, "  %-8s %s\n", commands[i].name, commands[i].what);
+	fprintf(file,
+		"\n`nowgate COMMAND --help` says more; `nowgate --version` prints the version.\n"
+		"Try: nowgate stat -p PID -d 5s\n");
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 2) {
+		print_help(stderr);
+		return NG_EXIT_USAGE;
+	}
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+		print_help(stdout);
+		return NG_EXIT_DONE;
+	}
+	if (!strcmp(argv[1], "--version")) {
+		puts("nowgate " NG_VERSION);
+		return NG_EXIT_DONE;
+	}
+	for (size_t i = 0; i < COMMAND_COUNT; i++) {
+		if (!strcmp(argv[1], commands[i].name))
+			return commands[i].run(argc - 1, argv + 1);
+	}
+	fprintf(stderr, "nowgate: there is no command '%s'. See `nowgate --help`.\n", argv[1]);
+	return NG_EXIT_USAGE;
+}
