@@ -7,7 +7,8 @@
 
 #include <linux/types.h>
 
-/* Sizes of the maps. A per-CPU count takes 8 bytes a CPU, and the kernel sets room aside for all. */
+/* Sizes of the maps. A per-CPU count takes 8 bytes a CPU, and the kernel sets room aside for all.
+ */
 #define NG_COUNTS_MAX	16384 /* (process, site) pairs at one time */
 #define NG_TARGETS_MAX	16384 /* processes watched at one time */
 #define NG_IMAGES_MAX	1024  /* files watched for their exec */
@@ -18,7 +19,8 @@
  * outlive an exec, and what is counted in the image before and after differs by the site.
  */
 struct ng_count_key {
-	__u64 start_ns; /* the process's start on the boot clock: task->group_leader->start_boottime */
+	__u64 start_ns; /* the process's start on the boot clock: task->group_leader->start_boottime
+			 */
 	__u32 tgid;	/* in the initial pid namespace */
 	__u32 site;	/* the attach cookie: a number that the engine gave */
 };
@@ -55,8 +57,8 @@ struct ng_proc_event {
 	__u32 parent; /* NG_PROC_FORK: tgid of the parent, else 0 */
 };
 
-/** A watched process; `targets` maps its tgid to this. Writers: user space, and the fork program for
- * children that are followed. */
+/** A watched process; `targets` maps its tgid to this. Writers: user space; the fork program for
+ * children that are followed; the exec program for processes that take up a watched file. */
 struct ng_target {
 	__u64 start_ns; /* as in ng_count_key; 0: not known yet, any will do */
 	__u32 flags;	/* NG_TARGET_* */

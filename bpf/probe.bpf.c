@@ -79,20 +79,25 @@ static __always_inline void ng_event_file(struct ng_proc_event *event, struct fi
 	event->image_device = file->f_inode->i_sb->s_dev;
 }
 
+static __always_inline void ng_follow(struct task_struct *task, struct ng_target target)
+{
+	__u32 tgid = task->tgid;
+
+	target.start_ns = task->group_leader->start_boottime;
+	if (bpf_map_update_elem(&targets, &tgid, &target, BPF_ANY))
+		ng_lose(NG_LOST_TARGETS_FULL);
+}
+
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(ng_fork, struct task_struct *parent, struct task_struct *child)
 {
 	struct ng_proc_event event = {.kind = NG_PROC_FORK};
 	struct ng_target target = {};
-	__u32 tgid = child->tgid;
 
 	if (parent->tgid == child->tgid || !ng_is_target(parent, &target))
 		return 0;
-	if (!(target.flags & NG_TARGET_FOLLOW))
-		return 0;
-	target.start_ns = child->start_boottime;
-	if (bpf_map_update_elem(&targets, &tgid, &target, BPF_ANY))
-		ng_lose(NG_LOST_TARGETS_FULL);
+	if (target.flags & NG_TARGET_FOLLOW)
+		ng_follow(child, target);
 	event.parent = parent->tgid;
 	ng_tell(&event, child);
 	return 0;
@@ -102,14 +107,18 @@ SEC("tp_btf/sched_process_exec")
 int BPF_PROG(ng_exec, struct task_struct *task)
 {
 	struct ng_proc_event event = {.kind = NG_PROC_EXEC};
+	struct ng_target target = {.flags = NG_TARGET_FOLLOW};
 	struct ng_image_key image = {};
-	struct ng_target target;
 
 	ng_event_file(&event, task->mm->exe_file);
 	image.inode = event.image_inode;
 	image.device = event.image_device;
-	if (ng_is_target(task, &target) || bpf_map_lookup_elem(&images, &image))
+	if (ng_is_target(task, &target)) {
 		ng_tell(&event, task);
+	} else if (bpf_map_lookup_elem(&images, &image)) {
+		ng_follow(task, target);
+		ng_tell(&event, task);
+	}
 	return 0;
 }
 

@@ -12,8 +12,6 @@ static const struct {
 	const char *what;
 } commands[] = {
 	{"stat", ng_cmd_stat, "count calls, exactly"},
-	{"site", ng_cmd_site, "show where a function would be probed, and why"},
-	{"doctor", ng_cmd_doctor, "say whether tracing can work here, and what it costs"},
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))

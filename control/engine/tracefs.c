@@ -18,12 +18,12 @@
 
 #define TRACEFS_SUPER_MAGIC 0x74726163 /* linux/magic.h, where old headers lack it */
 
-#define EVENTS_FILE "uprobe_events"
+#define EVENTS_FILE  "uprobe_events"
 #define GROUP_PREFIX "nowgate_"
 
 /* The kernel frees an event's last user after RCU grace periods: about 0.1 s, seen up to 0.3 s. */
-#define REMOVE_TRIES	 100
-#define REMOVE_WAIT_NS	 (10 * NG_NS_PER_MS)
+#define REMOVE_TRIES   100
+#define REMOVE_WAIT_NS (10 * NG_NS_PER_MS)
 
 static int mount_detached(void)
 {
@@ -106,8 +106,8 @@ int ng_tracefs_define(int tracefs_fd, const struct ng_tracefs_uprobe *uprobe, ui
 	char command[256];
 	int error;
 
-	(void)snprintf(command, sizeof(command), "p:%s/%s /proc/self/fd/%d:0x%" PRIx64, uprobe->group,
-		uprobe->name, uprobe->image_fd, uprobe->offset);
+	(void)snprintf(command, sizeof(command), "p:%s/%s /proc/self/fd/%d:0x%" PRIx64,
+		uprobe->group, uprobe->name, uprobe->image_fd, uprobe->offset);
 	error = write_command(tracefs_fd, command);
 	if (error)
 		return ng_diag_set(diag, error,
@@ -117,9 +117,10 @@ int ng_tracefs_define(int tracefs_fd, const struct ng_tracefs_uprobe *uprobe, ui
 	error = read_id(tracefs_fd, uprobe->group, uprobe->name, ret_id);
 	if (!error)
 		return 0;
-	(void)ng_tracefs_remove(tracefs_fd, uprobe->group, uprobe->name); /* the first error counts */
-	return ng_diag_set(diag, error, "the new uprobe event has no id in tracefs (%s)",
-		strerror(-error));
+	(void)ng_tracefs_remove(
+		tracefs_fd, uprobe->group, uprobe->name); /* the first error counts */
+	return ng_diag_set(
+		diag, error, "the new uprobe event has no id in tracefs (%s)", strerror(-error));
 }
 
 int ng_tracefs_remove(int tracefs_fd, const char *group, const char *name)
@@ -133,7 +134,8 @@ int ng_tracefs_remove(int tracefs_fd, const char *group, const char *name)
 		error = write_command(tracefs_fd, command);
 		if (error != -EBUSY)
 			break;
-		(void)nanosleep(&wait, NULL); /* cut short by a signal: then the next try is early */
+		(void)nanosleep(
+			&wait, NULL); /* cut short by a signal: then the next try is early */
 	}
 	return error == -ENOENT ? 0 : error;
 }
@@ -179,7 +181,12 @@ static int for_each_stale(int tracefs_fd, bool remove)
 
 int ng_tracefs_sweep(int tracefs_fd)
 {
-	return for_each_stale(tracefs_fd, true);
+	int total = 0, count;
+
+	/* Removing lines makes the list shorter under the reader: so until none is left. */
+	while ((count = for_each_stale(tracefs_fd, true)) > 0)
+		total += count;
+	return count < 0 ? count : total;
 }
 
 int ng_tracefs_count_stale(int tracefs_fd)

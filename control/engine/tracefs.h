@@ -1,8 +1,8 @@
 /*
  * tracefs: where uprobe events are defined.
  *
- * We mount an instance of our own that is attached nowhere (fsopen, fsmount): it needs no mount point,
- * changes nothing on the machine, and goes with its descriptor.
+ * We mount an instance of our own that is attached nowhere (fsopen, fsmount): it needs no mount
+ * point, changes nothing on the machine, and goes with its descriptor.
  */
 #ifndef NG_CONTROL_ENGINE_TRACEFS_H
 #define NG_CONTROL_ENGINE_TRACEFS_H
@@ -22,8 +22,8 @@
  */
 int ng_tracefs_open(struct ng_diag *diag);
 
-/** The group of our own events: "nowgate_PID_START" (start in clock ticks since boot), as unique as a
- * process is. */
+/** The group of our own events: "nowgate_PID_START" (start in clock ticks since boot), as unique as
+ * a process is. */
 int ng_tracefs_group(char group[NG_TRACEFS_GROUP_MAX]);
 
 /** One uprobe event to define. */
@@ -35,8 +35,8 @@ struct ng_tracefs_uprobe {
 };
 
 /**
- * Defines a uprobe event. It costs nothing until a perf event is opened on it, but it pins the file's
- * mount until it is removed.
+ * Defines a uprobe event. It costs nothing until a perf event is opened on it, but it pins the
+ * file's mount until it is removed.
  *
  * @param ret_id the tracepoint id, for perf_event_attr.config
  */

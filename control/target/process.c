@@ -102,8 +102,8 @@ int ng_process_threads(pid_t pid, struct ng_threads *ret_threads)
 		if (tid <= 0 || !thread_has_memory(pid, tid))
 			continue;
 		if (threads.count == room) {
-			pid_t *grown = reallocarray(threads.tids, room = room ? 2 * room : 16,
-				sizeof(*grown));
+			pid_t *grown = reallocarray(
+				threads.tids, room = room ? 2 * room : 16, sizeof(*grown));
 
 			if (!grown) {
 				closedir(dir);
@@ -160,13 +160,14 @@ int ng_process_open_image(pid_t pid, struct ng_diag *diag)
 	error = live_path(pid, "exe", path);
 	if (error == -ESRCH && geteuid())
 		return ng_diag_set(diag, -EACCES,
-			"process %d (%s) is not yours to look into: run as root", pid, process.comm);
+			"process %d (%s) is not yours to look into: run as root", pid,
+			process.comm);
 	if (error == -ESRCH && process.state == 'Z')
 		return ng_diag_set(diag, error, "process %d (%s) has exited", pid, process.comm);
 	if (error)
 		return ng_diag_set(diag, error,
-			"process %d (%s) has no executable: a kernel thread, or it has just exited", pid,
-			process.comm);
+			"process %d (%s) has no executable: a kernel thread, or it has just exited",
+			pid, process.comm);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd >= 0)
 		return fd;
@@ -257,9 +258,10 @@ int ng_process_mappings(pid_t pid, struct ng_mappings *ret_mappings)
 		char executable;
 		int name = 0;
 
-		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %*c%*c%c%*c %" SCNx64 " %x:%x %" SCNu64 " %n",
-			    &mapping.start, &mapping.end, &executable, &mapping.offset, &device_major,
-			    &device_minor, &mapping.inode, &name) != 7 ||
+		if (sscanf(line,
+			    "%" SCNx64 "-%" SCNx64 " %*c%*c%c%*c %" SCNx64 " %x:%x %" SCNu64 " %n",
+			    &mapping.start, &mapping.end, &executable, &mapping.offset,
+			    &device_major, &device_minor, &mapping.inode, &name) != 7 ||
 			executable != 'x' || !mapping.inode)
 			continue;
 		line[strcspn(line, "\n")] = '\0';
@@ -280,9 +282,10 @@ int ng_process_open_mapping(pid_t pid, const struct ng_mapping *mapping)
 	char path[2 * PATH_BYTES], file[PATH_BYTES];
 	int fd;
 
-	(void)snprintf(file, sizeof(file), "map_files/%" PRIx64 "-%" PRIx64, mapping->start,
-		mapping->end);
-	/* map_files stands in the process's own folder only, and works while its main thread lives. */
+	(void)snprintf(
+		file, sizeof(file), "map_files/%" PRIx64 "-%" PRIx64, mapping->start, mapping->end);
+	/* map_files stands in the process's own folder only, and works while its main thread lives.
+	 */
 	(void)snprintf(path, sizeof(path), "/proc/%d/%s", pid, file);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd >= 0)

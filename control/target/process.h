@@ -19,9 +19,9 @@
 struct ng_process {
 	pid_t pid;
 	pid_t parent;
-	char state;	      /* as in proc(5): 'Z' is a zombie, also one whose threads live on */
+	char state; /* as in proc(5): 'Z' is a zombie, also one whose threads live on */
 	uint32_t threads;
-	uint64_t start_ticks; /* since boot, in units of sysconf(_SC_CLK_TCK) */
+	uint64_t start_ticks;	    /* since boot, in units of sysconf(_SC_CLK_TCK) */
 	char comm[NG_COMM_MAX * 4]; /* an escaped name can be longer */
 };
 
@@ -39,7 +39,10 @@ struct ng_threads {
 	size_t count;
 };
 
-#define NG_THREADS_INIT {.tids = NULL, .count = 0}
+#define NG_THREADS_INIT                                                                            \
+	{                                                                                          \
+		.tids = NULL, .count = 0                                                           \
+	}
 
 void ng_threads_release(struct ng_threads *threads);
 
@@ -53,7 +56,8 @@ int ng_process_live_thread(pid_t pid);
  * -ENOENT (a kernel thread) with the text */
 int ng_process_open_image(pid_t pid, struct ng_diag *diag);
 
-/** The image's path as the kernel tells it, with " (deleted)" taken off; "?" where it is not known. */
+/** The image's path as the kernel tells it, with " (deleted)" taken off; "?" where it is not known.
+ */
 void ng_process_image_path(pid_t pid, char *path, size_t path_bytes);
 
 /** Who traces a process by ptrace. @return its pid, with its name; 0 nobody; -ESRCH */
@@ -74,14 +78,18 @@ struct ng_mappings {
 	size_t count;
 };
 
-#define NG_MAPPINGS_INIT {.items = NULL, .count = 0}
+#define NG_MAPPINGS_INIT                                                                           \
+	{                                                                                          \
+		.items = NULL, .count = 0                                                          \
+	}
 
 void ng_mappings_release(struct ng_mappings *mappings);
 
 /** The executable file mappings of a process. @return 0; -ESRCH; -ENOMEM */
 int ng_process_mappings(pid_t pid, struct ng_mappings *ret_mappings);
 
-/** Opens a mapped file itself, deleted or hidden from us as it may be. @return a descriptor; -errno */
+/** Opens a mapped file itself, deleted or hidden from us as it may be. @return a descriptor; -errno
+ */
 int ng_process_open_mapping(pid_t pid, const struct ng_mapping *mapping);
 
 /** Reads memory. @return the count read; -ESRCH, -EIO */

@@ -1,0 +1,142 @@
+/*
+ * The uprobe engine: the kernel's breakpoints, armed and disarmed in one process at a time.
+ *
+ * A site is defined once, as a uprobe event in tracefs, and held registered by a perf event on
+ * nowgate itself, with the BPF program on it. A target is armed by opening one more perf event of
+ * the same tracepoint on it, and disarmed by closing that: 0.1 ms where attaching and detaching a
+ * link of its own takes 7 and 115 ms. Breakpoints appear only in the armed processes. When nowgate
+ * ends, in whatever way, the kernel closes the descriptors and takes the breakpoints out.
+ *
+ * An armed process is held by a perf event on each of its threads, inherited by the threads that
+ * come later: the breakpoints stay until the last of them is gone, whichever exits or execs first.
+ *
+ * Where tracefs cannot be had, each armed process gets a perf uprobe link of its own. It is slower
+ * to arm, hangs on one thread, and never inherits (that would make the target's clone() fail).
+ *
+ * One thread uses an engine at a time.
+ */
+#ifndef NG_CONTROL_ENGINE_UPROBE_H
+#define NG_CONTROL_ENGINE_UPROBE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "bpf/abi.h"
+#include "core/base/diag.h"
+
+struct ng_uprobe;
+struct ng_armed;
+
+/** How targets are attached. */
+enum ng_attach {
+	NG_ATTACH_AUTO, /* by tracefs, else by link */
+	NG_ATTACH_TRACEFS,
+	NG_ATTACH_LINK,
+};
+
+/**
+ * Loads the BPF programs, and removes events that dead runs left. Nothing is armed yet; the gate is
+ * closed.
+ *
+ * @return 0; -EPERM where a privilege is missing; -ENOTSUP where the kernel lacks something; the
+ *         text says what
+ */
+int ng_uprobe_open(enum ng_attach attach, struct ng_uprobe **ret_engine, struct ng_diag *diag);
+
+/** Disarms everything, waits until no hit is under way, and removes what was defined. The counts
+ * are gone then: read them after ng_uprobe_settle(). */
+void ng_uprobe_close(struct ng_uprobe *engine);
+
+/** How targets are really attached: NG_ATTACH_TRACEFS or NG_ATTACH_LINK. */
+enum ng_attach ng_uprobe_attach(const struct ng_uprobe *engine);
+
+/**
+ * Adds a site: a file and the offset of a proven instruction in it. Not armed anywhere yet.
+ *
+ * @param image_fd borrowed for as long as the engine lives
+ * @param ret_site its number, the `site` of ng_count_key
+ */
+int ng_uprobe_add_site(struct ng_uprobe *engine, int image_fd, uint64_t offset, uint32_t *ret_site,
+	struct ng_diag *diag);
+
+/** Sites to arm together. */
+struct ng_site_numbers {
+	const uint32_t *items;
+	size_t count;
+};
+
+/**
+ * Arms sites in a process. When it returns, every call in the process hits.
+ *
+ * @param follow children that it forks from now on are armed too, before their first instruction
+ *        (not with links)
+ * @return 0; -ESRCH no such process, or it has exited; -EPERM, -EMFILE …
+ */
+int ng_uprobe_arm(struct ng_uprobe *engine, pid_t pid, struct ng_site_numbers sites, bool follow,
+	struct ng_armed **ret_armed, struct ng_diag *diag);
+
+/** Arms sites in every process that runs the file, now and later. */
+int ng_uprobe_arm_all(struct ng_uprobe *engine, struct ng_site_numbers sites,
+	struct ng_armed **ret_armed, struct ng_diag *diag);
+
+/** The thread that a link hangs on has exited: the breakpoint is gone, silently. Always false by
+ * tracefs. */
+bool ng_armed_is_dead(const struct ng_armed *armed);
+
+/** Disarms. NULL does nothing. */
+void ng_armed_free(struct ng_armed *armed);
+
+/** Opens or closes the gate: hits count only while it is open. One store, for all targets at once.
+ */
+void ng_uprobe_gate(struct ng_uprobe *engine, bool open);
+
+/** Waits until each hit that passed the gate before it closed has been counted. Call it when all is
+ * disarmed and the gate is closed. */
+void ng_uprobe_settle(struct ng_uprobe *engine);
+
+/** Watches a process's forks (with NG_TARGET_FOLLOW), execs and exit. */
+int ng_uprobe_watch(struct ng_uprobe *engine, pid_t pid, const struct ng_target *target);
+void ng_uprobe_unwatch(struct ng_uprobe *engine, pid_t pid);
+
+/** Watches a file: every exec of it is told, by whatever process. */
+int ng_uprobe_watch_image(struct ng_uprobe *engine, const struct ng_image_key *image);
+
+/** Called for each process event, in the order in which they happened on a CPU. */
+typedef void (*ng_uprobe_on_event)(const struct ng_proc_event *event, void *context);
+
+/** Passes on the process events that are waiting. @return how many, or a negative errno */
+int ng_uprobe_drain(struct ng_uprobe *engine, ng_uprobe_on_event on_event, void *context);
+
+/** Readable when process events wait. */
+int ng_uprobe_event_fd(const struct ng_uprobe *engine);
+
+/** Calls of one process at one site, of all CPUs. */
+struct ng_tally {
+	struct ng_count_key key;
+	uint64_t calls;
+};
+
+struct ng_tallies {
+	struct ng_tally *items;
+	size_t count;
+};
+
+#define NG_TALLIES_INIT                                                                            \
+	{                                                                                          \
+		.items = NULL, .count = 0                                                          \
+	}
+
+void ng_tallies_release(struct ng_tallies *tallies);
+
+/** Reads all counts. Cost: one system call a (process, site) pair. @return 0; -ENOMEM; -errno */
+int ng_uprobe_read(const struct ng_uprobe *engine, struct ng_tallies *ret_tallies);
+
+/** Forgets a process's counts, to make room. */
+void ng_uprobe_forget(struct ng_uprobe *engine, const struct ng_count_key *key);
+
+/** What was lost, by cause. */
+int ng_uprobe_lost(const struct ng_uprobe *engine, uint64_t ret_lost[NG_LOST_CAUSES]);
+
+#endif
