@@ -16,13 +16,14 @@
 
 /**
  * Whose calls, at which site. A process is its pid and its start time, never a pid alone; both
- * outlive an exec, and what is counted in the image before and after differs by the site.
+ * outlive an exec, and exec_id tells one image's life from the next.
  */
 struct ng_count_key {
-	__u64 start_ns; /* the process's start on the boot clock: task->group_leader->start_boottime
-			 */
+	__u64 start_ns; /* the process's start on the boot clock: task->group_leader->start_boottime */
 	__u32 tgid;	/* in the initial pid namespace */
+	__u32 exec_id;	/* task->self_exec_id: one more at each exec, handed on by fork */
 	__u32 site;	/* the attach cookie: a number that the engine gave */
+	__u32 pad;
 };
 
 /** One CPU's share. Writer: the BPF program, by atomic addition, for another thread can get the
@@ -54,7 +55,9 @@ struct ng_proc_event {
 	__u32 image_device; /* … in the kernel's own encoding: major << 20 | minor */
 	__u32 kind;	    /* enum ng_proc_event_kind */
 	__u32 tgid;
-	__u32 parent; /* NG_PROC_FORK: tgid of the parent, else 0 */
+	__u32 parent;  /* NG_PROC_FORK: tgid of the parent, else 0 */
+	__u32 exec_id; /* as in ng_count_key */
+	__u32 pad;
 };
 
 /** A watched process; `targets` maps its tgid to this. Writers: user space; the fork program for
@@ -74,9 +77,10 @@ struct ng_image_key {
 	__u32 pad;
 };
 
-_Static_assert(sizeof(struct ng_count_key) == 16, "ng_count_key");
+_Static_assert(sizeof(struct ng_count_key) == 24, "ng_count_key");
+_Static_assert(__builtin_offsetof(struct ng_count_key, site) == 16, "ng_count_key.site");
 _Static_assert(sizeof(struct ng_count) == 8, "ng_count");
-_Static_assert(sizeof(struct ng_proc_event) == 48, "ng_proc_event");
+_Static_assert(sizeof(struct ng_proc_event) == 56, "ng_proc_event");
 _Static_assert(__builtin_offsetof(struct ng_proc_event, image_device) == 32, "image_device");
 _Static_assert(__builtin_offsetof(struct ng_proc_event, tgid) == 40, "tgid");
 _Static_assert(sizeof(struct ng_target) == 16, "ng_target");

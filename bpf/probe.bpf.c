@@ -37,13 +37,14 @@ SEC("kprobe")
 int ng_hit(struct pt_regs *ctx)
 {
 	struct task_struct *task;
-	struct ng_count_key key;
+	struct ng_count_key key = {};
 
 	if (!ng_gate)
 		return 0;
 	task = (struct task_struct *)bpf_get_current_task_btf();
 	key.start_ns = task->group_leader->start_boottime;
 	key.tgid = task->tgid;
+	key.exec_id = (__u32)task->self_exec_id;
 	key.site = (__u32)bpf_get_attach_cookie(ctx);
 	ng_count_add(&key);
 	return 0;
@@ -67,6 +68,7 @@ static __always_inline void ng_tell(struct ng_proc_event *event, struct task_str
 	event->time_ns = bpf_ktime_get_ns();
 	event->start_ns = task->group_leader->start_boottime;
 	event->tgid = task->tgid;
+	event->exec_id = (__u32)task->self_exec_id;
 	if (bpf_ringbuf_output(&events, event, sizeof(*event), BPF_RB_FORCE_WAKEUP))
 		ng_lose(NG_LOST_EVENTS_FULL);
 }

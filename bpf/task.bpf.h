@@ -42,6 +42,7 @@ struct signal_struct {
 struct task_struct {
 	int tgid;
 	__u64 start_boottime;
+	__u64 self_exec_id; /* 32 bits before 5.7; libbpf takes the size from the kernel */
 	struct task_struct *group_leader;
 	struct signal_struct *signal;
 	struct sched_entity se;

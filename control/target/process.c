@@ -69,6 +69,17 @@ uint64_t ng_process_ticks(uint64_t start_ns)
 	return start_ns / (NG_NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK));
 }
 
+int ng_process_cpu_time(pid_t pid, uint64_t *ret_ns)
+{
+	struct timespec used;
+	clockid_t clock;
+
+	if (clock_getcpuclockid(pid, &clock) || clock_gettime(clock, &used))
+		return -ESRCH;
+	*ret_ns = (uint64_t)used.tv_sec * NG_NS_PER_S + (uint64_t)used.tv_nsec;
+	return 0;
+}
+
 void ng_threads_release(struct ng_threads *threads)
 {
 	free(threads->tids);

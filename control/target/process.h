@@ -34,6 +34,9 @@ int ng_process_read(pid_t pid, struct ng_process *ret_process);
 /** The start time that BPF tells (ns on the boot clock) in the ticks of ng_process. */
 uint64_t ng_process_ticks(uint64_t start_ns);
 
+/** The CPU time that a whole process has used, its threads that are gone too. @return 0; -ESRCH */
+int ng_process_cpu_time(pid_t pid, uint64_t *ret_ns);
+
 struct ng_threads {
 	pid_t *tids;
 	size_t count;

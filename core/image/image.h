@@ -68,7 +68,8 @@ struct ng_inlined_range {
 		caller; /* the physical function that the copy stands in; name owned here */
 	uint64_t start; /* addresses, end not included */
 	uint64_t end;
-	uint32_t copy; /* number of the copy, from 0, in the order found */
+	uint32_t copy;	    /* number of the copy, from 0, in the order found */
+	int32_t tree_index; /* its entry in the caller's inline tree */
 };
 
 struct ng_inlined {
@@ -106,7 +107,7 @@ int ng_image_fd(const struct ng_image *image);
  * Finds functions by name.
  *
  * The pattern is a name as Go or the C compiler writes it ("time.Now", "net/http.(*conn).serve",
- * "main.Gen[...]", "clock_gettime", or a demangled C++ name), compared as a whole; where no
+ * "main.Gen[...]", "clock_gettime", a mangled C++ name), compared as a whole; where no
  * function has that name and it holds a '*' (but not as in "(*T)") or a '?', it is a glob. "[...]"
  * stands for any type arguments. A name's ".abi0" suffix may be left out. Function symbols come
  * from .symtab, else .dynsym; in a Go image without .symtab from .gopclntab.

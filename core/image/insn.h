@@ -10,12 +10,13 @@
 
 /** How an instruction passes control on. */
 enum ng_insn_flow {
-	NG_INSN_NEXT,	  /* only to the next instruction */
-	NG_INSN_JUMP,	  /* unconditional, direct: only to the target */
-	NG_INSN_BRANCH,	  /* conditional, direct: to the target or the next (loop, jrcxz too) */
-	NG_INSN_CALL,	  /* direct call */
-	NG_INSN_INDIRECT, /* an indirect call or jump */
-	NG_INSN_STOP,	  /* ret, ud2, hlt, int3, iret: not to the next */
+	NG_INSN_NEXT,	/* only to the next instruction */
+	NG_INSN_JUMP,	/* unconditional, direct: only to the target */
+	NG_INSN_BRANCH, /* conditional, direct: to the target or the next (loop, jrcxz too) */
+	NG_INSN_CALL,	/* direct call */
+	NG_INSN_INDIRECT_CALL,
+	NG_INSN_INDIRECT_JUMP,
+	NG_INSN_STOP, /* ret, ud2, hlt, int3, iret: not to the next */
 };
 
 struct ng_insn {
@@ -23,8 +24,11 @@ struct ng_insn {
 	uint64_t target; /* of a direct jump, branch or call; else 0 */
 	uint8_t length;	 /* bytes */
 	enum ng_insn_flow flow;
-	bool emulated;	/* x86 uprobes emulate it: no single-step (kernel 5.15 and newer) */
-	bool probeable; /* the kernel accepts a uprobe on it, and it is safe there */
+	bool emulated;	  /* x86 uprobes emulate it: no single-step (kernel 5.15 and newer) */
+	bool probeable;	  /* the kernel accepts a uprobe on it, and it is safe there */
+	bool may_fault;	  /* reads or writes memory that is not the stack, the image's or g's */
+	bool compares;	  /* cmp or sub: may set the flags of a stack check */
+	bool moves_stack; /* writes rsp */
 	char mnemonic[16];
 };
 

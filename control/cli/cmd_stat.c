@@ -1,0 +1,523 @@
+/* nowgate stat: counts calls of processes, files or a command. */
+#include "control/cli/commands.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "control/cli/options.h"
+#include "control/cli/stat_print.h"
+#include "control/engine/calibrate.h"
+#include "control/plane/session.h"
+#include "control/target/launch.h"
+#include "core/base/cleanup.h"
+#include "core/base/clock.h"
+#include "core/base/number.h"
+
+#define COMMAND	 "stat"
+#define LIST_MAX 256	 /* of each of -f, -p, --exe */
+#define PID_MAX	 4194304 /* the kernel's PID_MAX_LIMIT */
+#define DAY_NS	 (86400 * NG_NS_PER_S)
+
+static const char help[] =
+	"Counts calls of a function, every one, in running processes or in a command.\n"
+	"\n"
+	"Usage: nowgate stat [OPTION...] -p PID... | --exe PATH... | -- COMMAND ARG...\n"
+	"\n"
+	"What to count\n"
+	"  -f, --func FUNC      a function as its language writes it: time.Now,\n"
+	"                       'net/http.(*conn).serve', 'main.Gen[...]', clock_gettime;\n"
+	"                       or a glob, 'time.*'. Again for more. Default: time.Now\n"
+	"      --clock          every read of the clock, by its source, none twice\n"
+	"      --clock=all      the Go runtime's own reads too\n"
+	"Where\n"
+	"  -p, --pid PID        a running process. Again for more; its children are not followed\n"
+	"      --exe PATH       every process that runs this file, now and started later\n"
+	"  -- COMMAND ARG...    from its first instruction to its end, its children too\n"
+	"How long\n"
+	"  -d, --duration TIME  such as 5s or 500ms; default: until the targets end, or ^C\n"
+	"  -I, --interval TIME  print the counts of each such interval too\n"
+	"Output\n"
+	"      --json           one JSON document; with -I one line of JSON an interval\n"
+	"  -o, --output FILE    write the result there; default: stdout, with a command stderr\n"
+	"      --attach HOW     auto, tracefs, or link (slower to arm, follows no children)\n"
+	"  -h, --help\n"
+	"\n"
+	"Exit status: 0 done; 1 failed; 2 usage; 4 denied; 5 refused; 6 no such process or\n"
+	"function; 7 done, but calls were lost. With a command its own, 128 + signal where one\n"
+	"ended it, 125 where nowgate failed, 126 not executable, 127 not found.\n";
+
+struct stat_arguments {
+	const char *functions[LIST_MAX];
+	size_t function_count;
+	pid_t pids[LIST_MAX];
+	size_t pid_count;
+	const char *exes[LIST_MAX];
+	size_t exe_count;
+	char **command;	      /* NULL: none */
+	uint64_t duration_ns; /* 0: no end */
+	uint64_t interval_ns; /* 0: none */
+	const char *output;
+	bool json;
+	bool clock;
+	bool help;
+	bool at_symbol;
+	enum ng_clock_set clock_set;
+	enum ng_attach attach;
+};
+
+enum option_index {
+	OPTION_FUNC,
+	OPTION_PID,
+	OPTION_EXE,
+	OPTION_DURATION,
+	OPTION_INTERVAL,
+	OPTION_OUTPUT,
+	OPTION_JSON,
+	OPTION_CLOCK,
+	OPTION_ATTACH,
+	OPTION_AT_SYMBOL,
+	OPTION_HELP,
+};
+
+static const struct ng_option option_table[] = {
+	[OPTION_FUNC] = {'f', "func", NG_OPTION_VALUE, true},
+	[OPTION_PID] = {'p', "pid", NG_OPTION_VALUE, true},
+	[OPTION_EXE] = {0, "exe", NG_OPTION_VALUE, true},
+	[OPTION_DURATION] = {'d', "duration", NG_OPTION_VALUE, false},
+	[OPTION_INTERVAL] = {'I', "interval", NG_OPTION_VALUE, false},
+	[OPTION_OUTPUT] = {'o', "output", NG_OPTION_VALUE, false},
+	[OPTION_JSON] = {0, "json", NG_OPTION_FLAG, false},
+	[OPTION_CLOCK] = {0, "clock", NG_OPTION_OPTIONAL, false},
+	[OPTION_ATTACH] = {0, "attach", NG_OPTION_VALUE, false},
+	/* Not in the help: shows in our tests why the symbol's address is the wrong place. */
+	[OPTION_AT_SYMBOL] = {0, "at-symbol", NG_OPTION_FLAG, false},
+	[OPTION_HELP] = {'h', "help", NG_OPTION_FLAG, false},
+};
+
+static int add_text(const char *list[], size_t *count, const char *text, const char *option)
+{
+	if (!*text)
+		return ng_complain_usage(COMMAND, "--%s needs a value that is not empty", option);
+	for (size_t i = 0; i < *count; i++) {
+		if (!strcmp(list[i], text))
+			return ng_complain_usage(COMMAND, "--%s %s is given twice", option, text);
+	}
+	if (*count == LIST_MAX)
+		return ng_complain_usage(
+			COMMAND, "--%s stands more than %d times", option, LIST_MAX);
+	list[(*count)++] = text;
+	return 0;
+}
+
+static int add_pid(struct stat_arguments *arguments, const char *text)
+{
+	const struct ng_range range = {1, PID_MAX};
+	struct ng_diag diag = NG_DIAG_INIT;
+	uint64_t pid;
+
+	if (ng_number_parse(text, range, &pid, &diag))
+		return ng_complain_usage(COMMAND, "--pid: %s", diag.text);
+	for (size_t i = 0; i < arguments->pid_count; i++) {
+		if (arguments->pids[i] == (pid_t)pid)
+			return ng_complain_usage(COMMAND, "--pid %s is given twice", text);
+	}
+	if (arguments->pid_count == LIST_MAX)
+		return ng_complain_usage(COMMAND, "--pid stands more than %d times", LIST_MAX);
+	arguments->pids[arguments->pid_count++] = (pid_t)pid;
+	return 0;
+}
+
+static int set_time(uint64_t *ret_ns, const char *text, const char *option)
+{
+	const struct ng_range range = {10 * NG_NS_PER_MS, 365 * DAY_NS};
+	struct ng_diag diag = NG_DIAG_INIT;
+
+	if (ng_duration_parse(text, range, ret_ns, &diag))
+		return ng_complain_usage(COMMAND, "--%s: %s", option, diag.text);
+	return 0;
+}
+
+static int set_clock(struct stat_arguments *arguments, const char *text)
+{
+	arguments->clock = true;
+	if (text && strcmp(text, "all"))
+		return ng_complain_usage(
+			COMMAND, "--clock=%s: it can be --clock or --clock=all", text);
+	arguments->clock_set = text ? NG_CLOCK_ALL : NG_CLOCK_PROGRAM;
+	return 0;
+}
+
+static int set_attach(struct stat_arguments *arguments, const char *text)
+{
+	if (!strcmp(text, "auto"))
+		arguments->attach = NG_ATTACH_AUTO;
+	else if (!strcmp(text, "tracefs"))
+		arguments->attach = NG_ATTACH_TRACEFS;
+	else if (!strcmp(text, "link"))
+		arguments->attach = NG_ATTACH_LINK;
+	else
+		return ng_complain_usage(
+			COMMAND, "--attach %s: it can be auto, tracefs or link", text);
+	return 0;
+}
+
+static int set_option(struct stat_arguments *arguments, int index, const char *value)
+{
+	switch (index) {
+	case OPTION_FUNC:
+		return add_text(arguments->functions, &arguments->function_count, value, "func");
+	case OPTION_PID:
+		return add_pid(arguments, value);
+	case OPTION_EXE:
+		return add_text(arguments->exes, &arguments->exe_count, value, "exe");
+	case OPTION_DURATION:
+		return set_time(&arguments->duration_ns, value, "duration");
+	case OPTION_INTERVAL:
+		return set_time(&arguments->interval_ns, value, "interval");
+	case OPTION_OUTPUT:
+		arguments->output = value;
+		return 0;
+	case OPTION_JSON:
+		arguments->json = true;
+		return 0;
+	case OPTION_CLOCK:
+		return set_clock(arguments, value);
+	case OPTION_ATTACH:
+		return set_attach(arguments, value);
+	case OPTION_AT_SYMBOL:
+		arguments->at_symbol = true;
+		return 0;
+	default:
+		arguments->help = true;
+		return 0;
+	}
+}
+
+static int check_arguments(struct stat_arguments *arguments)
+{
+	const bool processes = arguments->pid_count || arguments->exe_count;
+
+	if (arguments->clock && arguments->function_count)
+		return ng_complain_usage(COMMAND,
+			"--clock counts the clock's own functions: it does not go with --func");
+	if (!arguments->command && !processes)
+		return ng_complain_usage(
+			COMMAND, "nothing to count in: give -p PID, --exe PATH or -- COMMAND");
+	if (arguments->command && processes)
+		return ng_complain_usage(
+			COMMAND, "a command does not go with --pid or --exe: one at a time");
+	if (!arguments->clock && !arguments->function_count)
+		arguments->functions[arguments->function_count++] = "time.Now";
+	return 0;
+}
+
+/* @return 0, or the exit code */
+static int parse(int argc, char **argv, struct stat_arguments *arguments)
+{
+	struct ng_options options = {.command = COMMAND,
+		.table = option_table,
+		.count = sizeof(option_table) / sizeof(option_table[0]),
+		.argc = argc,
+		.argv = argv,
+		.next = 1};
+	int index;
+
+	while ((index = ng_options_next(&options)) >= 0) {
+		int code = set_option(arguments, index, options.value);
+
+		if (code)
+			return code;
+	}
+	if (index == NG_OPTIONS_ERROR)
+		return NG_EXIT_USAGE;
+	if (arguments->help)
+		return 0;
+	if (options.next < argc) {
+		if (strcmp(argv[options.next - 1], "--"))
+			return ng_complain_usage(COMMAND,
+				"'%s' is no option: a command stands after --", argv[options.next]);
+		arguments->command = argv + options.next;
+	}
+	return check_arguments(arguments);
+}
+
+/* One run of the command. */
+struct stat_run {
+	struct stat_arguments arguments;
+	struct ng_session *session;
+	struct ng_launch *launch; /* NULL: no command */
+	struct ng_report before;  /* at the last interval's end */
+	struct ng_calibration calibration;
+	struct ng_stat_print print;
+	sigset_t old_signals;
+	int signal_fd;
+	bool interrupted;
+	struct ng_diag diag;
+};
+
+static void print_note(const char *text, void *context)
+{
+	(void)context;
+	fprintf(stderr, "nowgate stat: %s\n", text);
+}
+
+static enum ng_hold on_held(pid_t pid, bool loaded, void *context)
+{
+	struct stat_run *run = context;
+	struct ng_diag diag = NG_DIAG_INIT;
+	bool wanted = false;
+	int error = ng_session_add_stopped(run->session, pid, &wanted, &diag);
+
+	if (error && error != -ESRCH) {
+		fprintf(stderr, "nowgate stat: process %d cannot be counted: %s\n", pid,
+			diag.text[0] ? diag.text : strerror(-error));
+		return NG_HOLD_RELEASE;
+	}
+	if (wanted && (loaded || !run->arguments.clock))
+		return NG_HOLD_RELEASE;
+	return loaded ? NG_HOLD_KEEP : NG_HOLD_LIBRARIES;
+}
+
+/* Signals come by descriptor from here on; the command gets the mask that we were given. */
+static int open_signals(struct stat_run *run)
+{
+	static const int taken[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGCHLD};
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++)
+		sigaddset(&set, taken[i]);
+	if (sigprocmask(SIG_BLOCK, &set, &run->old_signals))
+		return -errno;
+	run->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return run->signal_fd < 0 ? -errno : 0;
+}
+
+static void take_signals(struct stat_run *run)
+{
+	struct signalfd_siginfo info;
+
+	while (read(run->signal_fd, &info, sizeof(info)) == sizeof(info)) {
+		if (info.ssi_signo == SIGCHLD)
+			continue;
+		if (!run->launch) {
+			run->interrupted = true;
+			continue;
+		}
+		/* What the terminal sends, it has sent to the command as well. */
+		if (info.ssi_code != SI_KERNEL)
+			(void)kill(ng_launch_pid(run->launch), (int)info.ssi_signo);
+	}
+}
+
+static int start(struct stat_run *run)
+{
+	const struct stat_arguments *arguments = &run->arguments;
+	const struct ng_session_options options = {
+		.wanted = {.functions = arguments->functions,
+			.function_count = arguments->function_count,
+			.clock = arguments->clock,
+			.clock_set = arguments->clock_set,
+			.at_symbol = arguments->at_symbol},
+		.attach = arguments->attach,
+		.on_note = print_note,
+	};
+	const struct ng_launch_options launch = {.argv = arguments->command,
+		.signals = &run->old_signals,
+		.on_held = on_held,
+		.context = run};
+	int error = ng_session_open(&options, &run->session, &run->diag);
+
+	for (size_t i = 0; !error && i < arguments->pid_count; i++)
+		error = ng_session_add_pid(run->session, arguments->pids[i], &run->diag);
+	for (size_t i = 0; !error && i < arguments->exe_count; i++)
+		error = ng_session_add_image(run->session, arguments->exes[i], &run->diag);
+	if (!error && arguments->command)
+		error = ng_launch_start(&launch, &run->launch, &run->diag);
+	if (error)
+		return error;
+	ng_session_start(run->session);
+	if (run->launch)
+		ng_launch_release(run->launch);
+	return 0;
+}
+
+static bool is_over(struct stat_run *run)
+{
+	int status;
+
+	if (run->launch)
+		return ng_launch_has_ended(run->launch, &status);
+	return run->interrupted || ng_session_is_over(run->session);
+}
+
+static int print_interval(struct stat_run *run)
+{
+	struct ng_report now;
+	int error = ng_session_report(run->session, &now);
+
+	if (error)
+		return error;
+	if (run->arguments.json)
+		error = ng_stat_print_interval_json(&run->print, &run->before, &now);
+	else
+		ng_stat_print_interval(&run->print, &run->before, &now);
+	ng_report_release(&run->before);
+	run->before = now;
+	return error;
+}
+
+static int wait_for_something(struct stat_run *run, uint64_t until_ns)
+{
+	struct pollfd fds[] = {{.fd = run->signal_fd, .events = POLLIN},
+		{.fd = ng_session_event_fd(run->session), .events = POLLIN}};
+	const uint64_t now = ng_clock_ns();
+	const uint64_t wait_ns = until_ns > now ? until_ns - now : 0;
+	const struct timespec timeout = {.tv_sec = (time_t)(wait_ns / NG_NS_PER_S),
+		.tv_nsec = (long)(wait_ns % NG_NS_PER_S)};
+
+	return ppoll(fds, 2, &timeout, NULL) < 0 && errno != EINTR ? -errno : 0;
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static int count(struct stat_run *run)
+{
+	const uint64_t start_ns = ng_clock_ns();
+	const uint64_t end_ns =
+		run->arguments.duration_ns ? start_ns + run->arguments.duration_ns : UINT64_MAX;
+	const uint64_t interval_ns = run->arguments.interval_ns;
+	uint64_t interval_end_ns = interval_ns ? start_ns + interval_ns : UINT64_MAX;
+	uint64_t turn_ns = start_ns + NG_SESSION_TURN_NS;
+	int error = 0;
+
+	while (!error && !is_over(run) && ng_clock_ns() < end_ns) {
+		error = wait_for_something(run, earlier(earlier(end_ns, interval_end_ns), turn_ns));
+		take_signals(run);
+		if (run->launch)
+			ng_launch_turn(run->launch);
+		ng_session_turn(run->session);
+		turn_ns = ng_clock_ns() + NG_SESSION_TURN_NS;
+		if (!error && ng_clock_ns() >= interval_end_ns) {
+			error = print_interval(run);
+			interval_end_ns += interval_ns;
+		}
+	}
+	return error;
+}
+
+/* The time is up, but the command goes on, and its status is ours. */
+static void wait_for_command(struct stat_run *run)
+{
+	while (run->launch && !is_over(run)) {
+		(void)wait_for_something(run, ng_clock_ns() + NG_NS_PER_S);
+		take_signals(run);
+		ng_launch_turn(run->launch);
+	}
+}
+
+static int print_result(struct stat_run *run, bool *ret_lost)
+{
+	struct ng_report report;
+	int error = ng_session_report(run->session, &report);
+
+	if (error)
+		return error;
+	if (run->arguments.interval_ns)
+		error = print_interval(run); /* the last one, cut short */
+	else if (run->arguments.json)
+		error = ng_stat_print_json(&run->print, &report);
+	if (!run->arguments.json)
+		ng_stat_print_table(&run->print, &report);
+	if (!error && fflush(run->print.file))
+		error = -errno;
+	*ret_lost = report.lost[NG_LOST_COUNTS_FULL] != 0;
+	ng_report_release(&report);
+	return error;
+}
+
+static int open_output(struct stat_run *run)
+{
+	const char *path = run->arguments.output;
+
+	run->print.file = run->arguments.command ? stderr : stdout;
+	if (!path)
+		return 0;
+	run->print.file = fopen(path, "we");
+	return run->print.file ? 0
+			       : ng_diag_set(&run->diag, -errno, "%s: %s", path, strerror(errno));
+}
+
+/* The command's own status, as a shell tells it. */
+static int command_status(struct stat_run *run)
+{
+	int status = 0, error;
+
+	if (!ng_launch_has_ended(run->launch, &status))
+		return NG_EXIT_OWN_FAILURE;
+	error = ng_launch_exec_error(run->launch);
+	if (error)
+		fprintf(stderr, "nowgate stat: %s: %s\n", run->arguments.command[0],
+			error == -ENOENT ? "command not found" : strerror(-error));
+	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+static int run_all(struct stat_run *run)
+{
+	bool lost = false;
+	int error = open_signals(run);
+
+	if (!error)
+		error = open_output(run);
+	if (!error && !ng_calibration_get(&run->calibration, NULL))
+		run->print.calibration = &run->calibration; /* else counts without their cost */
+	if (!error)
+		error = start(run);
+	if (!error)
+		error = count(run);
+	if (!error) {
+		ng_session_stop(run->session);
+		error = print_result(run, &lost);
+		wait_for_command(run);
+	}
+	if (error) {
+		int code = ng_complain(COMMAND, error, &run->diag);
+
+		return run->arguments.command ? NG_EXIT_OWN_FAILURE : code;
+	}
+	if (run->launch)
+		return command_status(run);
+	return lost ? NG_EXIT_LOST : NG_EXIT_DONE;
+}
+
+int ng_cmd_stat(int argc, char **argv)
+{
+	struct stat_run run = {.signal_fd = -1, .diag = NG_DIAG_INIT};
+	int code = parse(argc, argv, &run.arguments);
+
+	if (code)
+		return code;
+	if (run.arguments.help) {
+		fputs(help, stdout);
+		return NG_EXIT_DONE;
+	}
+	code = run_all(&run);
+	ng_report_release(&run.before);
+	ng_launch_free(run.launch);
+	ng_session_free(run.session);
+	if (run.signal_fd >= 0)
+		close(run.signal_fd);
+	if (run.print.file && run.arguments.output && fclose(run.print.file) && !code)
+		code = NG_EXIT_FAILED;
+	return code;
+}

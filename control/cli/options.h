@@ -1,0 +1,45 @@
+/* Command line options: no abbreviations, nothing unknown, nothing twice that may stand once. */
+#ifndef NG_CONTROL_CLI_OPTIONS_H
+#define NG_CONTROL_CLI_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum ng_option_value {
+	NG_OPTION_FLAG,
+	NG_OPTION_VALUE,    /* `-d 5s`, `-d5s`, `--duration 5s`, `--duration=5s` */
+	NG_OPTION_OPTIONAL, /* `--clock`, `--clock=all` */
+};
+
+struct ng_option {
+	char letter; /* 0 where it has none */
+	const char *name;
+	enum ng_option_value value;
+	bool repeats;
+};
+
+#define NG_OPTIONS_MAX 32 /* entries in a table */
+
+/** One pass over the arguments. */
+struct ng_options {
+	const char *command; /* for messages */
+	const struct ng_option *table;
+	size_t count;
+	int argc;
+	char **argv;
+	int next; /* argument to read next; from 1 */
+	bool seen[NG_OPTIONS_MAX];
+	const char *value; /* of the option just read; NULL where it has none */
+};
+
+#define NG_OPTIONS_END	 (-1) /* no further option: `next` is the first operand */
+#define NG_OPTIONS_ERROR (-2) /* a message has been printed */
+
+/**
+ * Reads the next option. Options end at the first operand, and at "--", which is taken.
+ *
+ * @return its index in the table, NG_OPTIONS_END or NG_OPTIONS_ERROR
+ */
+int ng_options_next(struct ng_options *options);
+
+#endif

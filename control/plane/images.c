@@ -1,0 +1,192 @@
+#include "control/plane/images.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "core/image/insn.h"
+
+static void traced_image_free(struct ng_traced_image *image)
+{
+	if (!image)
+		return;
+	ng_sites_release(&image->sites);
+	ng_image_free(image->image);
+	free(image->numbers);
+	free(image->found);
+	free(image->path);
+	free(image);
+}
+
+void ng_images_release(struct ng_images *images)
+{
+	for (size_t i = 0; i < images->count; i++)
+		traced_image_free(images->items[i]);
+	free(images->items);
+	*images = (struct ng_images)NG_IMAGES_INIT;
+}
+
+struct ng_traced_image *ng_images_by_file(const struct ng_images *images, dev_t device, ino_t inode)
+{
+	for (size_t i = 0; i < images->count; i++) {
+		if (images->items[i]->inode == inode && images->items[i]->device == device)
+			return images->items[i];
+	}
+	return NULL;
+}
+
+struct ng_site_numbers ng_traced_image_numbers(const struct ng_traced_image *image)
+{
+	return (struct ng_site_numbers){.items = image->numbers, .count = image->sites.count};
+}
+
+/* Keeps the first cause: a later function's absence says no more than the first's. */
+static void note_missing(struct ng_traced_image *image, int error, const struct ng_diag *diag)
+{
+	if (image->error)
+		return;
+	image->error = error;
+	image->diag = *diag;
+}
+
+/* Moves a site to its function's first byte. What the probe then counts is not the calls. */
+static void move_to_symbol(const struct ng_image *image, struct ng_site *site)
+{
+	struct ng_insn insn = {0};
+
+	if (site->kind != NG_SITE_FUNCTION || !site->delta)
+		return;
+	site->offset -= site->delta;
+	site->address = site->entry;
+	site->delta = 0;
+	site->exact = false;
+	/* Both worked when the site was chosen from here. */
+	(void)ng_image_read(image, site->address, site->bytes, sizeof(site->bytes));
+	(void)ng_insn_decode(site->bytes, sizeof(site->bytes), site->address, &insn);
+	site->class = insn.emulated ? NG_SITE_EMULATED : NG_SITE_STEPPED;
+	site->length = insn.length;
+	(void)snprintf(site->insn, sizeof(site->insn), "%.15s", insn.mnemonic);
+}
+
+/* Two patterns can name one function; its site must count once. */
+static void drop_repeated(struct ng_sites *sites, size_t old_count)
+{
+	size_t kept = old_count;
+
+	for (size_t i = old_count; i < sites->count; i++) {
+		struct ng_site site = sites->items[i];
+		bool repeated = false;
+
+		for (size_t k = 0; k < kept && !repeated; k++)
+			repeated = sites->items[k].offset == site.offset;
+		if (repeated) {
+			free(site.function);
+			free(site.caller);
+		} else {
+			sites->items[kept++] = site;
+		}
+	}
+	sites->count = kept;
+}
+
+static int find_sites(struct ng_traced_image *image, const struct ng_wanted *wanted)
+{
+	struct ng_diag diag = NG_DIAG_INIT;
+	int error;
+
+	if (wanted->clock) {
+		error = ng_sites_clock(image->image, wanted->clock_set, &image->sites, &diag);
+		if (error)
+			note_missing(image, error, &diag);
+		return error == -ENOMEM ? error : 0;
+	}
+	for (size_t i = 0; i < wanted->function_count; i++) {
+		size_t old_count = image->sites.count;
+
+		diag = (struct ng_diag)NG_DIAG_INIT;
+		error = ng_sites_find(image->image, wanted->functions[i], &image->sites, &diag);
+		if (error == -ENOMEM)
+			return error;
+		if (error)
+			note_missing(image, error, &diag);
+		image->found[i] = !error;
+		drop_repeated(&image->sites, old_count);
+	}
+	return 0;
+}
+
+static int define_sites(struct ng_traced_image *image, struct ng_uprobe *engine, bool at_symbol,
+	struct ng_diag *diag)
+{
+	image->numbers = calloc(image->sites.count + 1, sizeof(*image->numbers));
+	if (!image->numbers)
+		return -ENOMEM;
+	for (size_t i = 0; i < image->sites.count; i++) {
+		struct ng_site *site = &image->sites.items[i];
+		int error;
+
+		if (at_symbol)
+			move_to_symbol(image->image, site);
+		error = ng_uprobe_add_site(
+			engine, ng_image_fd(image->image), site->offset, &image->numbers[i], diag);
+		if (error)
+			return error;
+	}
+	return 0;
+}
+
+static int add_image(struct ng_images *images, struct ng_traced_image *image)
+{
+	struct ng_traced_image **grown =
+		reallocarray(images->items, images->count + 1, sizeof(struct ng_traced_image *));
+
+	if (!grown)
+		return -ENOMEM;
+	images->items = grown;
+	images->items[images->count++] = image;
+	return 0;
+}
+
+int ng_images_prepare(struct ng_images *images, struct ng_uprobe *engine,
+	const struct ng_wanted *wanted, int fd, const char *path,
+	struct ng_traced_image **ret_image, struct ng_diag *diag)
+{
+	struct ng_traced_image *image;
+	struct ng_diag why = NG_DIAG_INIT;
+	struct stat file;
+	int error;
+
+	if (fstat(fd, &file))
+		return -errno;
+	image = ng_images_by_file(images, file.st_dev, file.st_ino);
+	if (image) {
+		*ret_image = image;
+		return 0;
+	}
+	image = calloc(1, sizeof(*image));
+	if (!image)
+		return -ENOMEM;
+	image->device = file.st_dev;
+	image->inode = file.st_ino;
+	image->path = strdup(path);
+	image->found = calloc(wanted->function_count + 1, sizeof(*image->found));
+	error = image->path && image->found ? ng_image_open(fd, &image->image, &why) : -ENOMEM;
+	if (!error)
+		error = find_sites(image, wanted);
+	else if (error != -ENOMEM)
+		note_missing(image, error, &why), error = 0;
+	if (!error)
+		error = define_sites(image, engine, wanted->at_symbol, diag);
+	if (!error)
+		error = add_image(images, image);
+	if (error) {
+		/* Sites defined so far stay at the engine, which borrows the descriptor only to
+		 * define or link: they are never armed, and go with it. */
+		traced_image_free(image);
+		return error;
+	}
+	*ret_image = image;
+	return 0;
+}

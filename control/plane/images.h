@@ -1,0 +1,72 @@
+/*
+ * The images of a session: each file read once, however many processes run it, and its sites
+ * defined at the engine.
+ */
+#ifndef NG_CONTROL_PLANE_IMAGES_H
+#define NG_CONTROL_PLANE_IMAGES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "control/engine/uprobe.h"
+#include "core/base/diag.h"
+#include "core/image/image.h"
+#include "core/image/site.h"
+
+/** What is to be traced, in whatever image. Borrowed by the session; must outlive it. */
+struct ng_wanted {
+	const char *const *functions; /* patterns, as ng_image_find(); none with clock */
+	size_t function_count;
+	bool clock; /* every clock read, by its leaves */
+	enum ng_clock_set clock_set;
+	bool at_symbol; /* at the function's first byte, as other tools do: counts too much */
+};
+
+/** A file that processes run or map. */
+struct ng_traced_image {
+	struct ng_image *image; /* NULL where it could not be read */
+	char *path;		/* as first seen */
+	dev_t device;
+	ino_t inode;
+	struct ng_sites sites; /* empty where it has nothing wanted */
+	uint32_t *numbers;     /* of the sites, at the engine */
+	bool *found;	       /* for each wanted function: is it in here? */
+	int error;	       /* why something wanted is missing, 0 where nothing is … */
+	struct ng_diag diag;   /* … in words */
+};
+
+struct ng_images {
+	struct ng_traced_image **items;
+	size_t count;
+};
+
+#define NG_IMAGES_INIT                                                                             \
+	{                                                                                          \
+		.items = NULL, .count = 0                                                          \
+	}
+
+void ng_images_release(struct ng_images *images);
+
+/**
+ * Finds an image by its file, or reads it and defines its sites.
+ *
+ * An image that has nothing wanted, or cannot be read, is remembered too, with the error in it.
+ *
+ * @param fd borrowed
+ * @param path for people
+ * @return 0; -ENOMEM; what the engine gave when defining a site
+ */
+int ng_images_prepare(struct ng_images *images, struct ng_uprobe *engine,
+	const struct ng_wanted *wanted, int fd, const char *path,
+	struct ng_traced_image **ret_image, struct ng_diag *diag);
+
+/** The image with this file, or NULL. */
+struct ng_traced_image *ng_images_by_file(
+	const struct ng_images *images, dev_t device, ino_t inode);
+
+/** Its sites' numbers, for arming. */
+struct ng_site_numbers ng_traced_image_numbers(const struct ng_traced_image *image);
+
+#endif

@@ -1,0 +1,310 @@
+#include "control/target/launch.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/base/cleanup.h"
+
+#define SYSCALL_STOP (SIGTRAP | 0x80) /* with PTRACE_O_TRACESYSGOOD */
+
+#define TRACE_OPTIONS                                                                              \
+	(PTRACE_O_TRACEEXEC | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE |     \
+		PTRACE_O_TRACESYSGOOD)
+
+/* A tracee, and whether it is on its way through the dynamic loader. */
+struct tracee {
+	pid_t pid;
+	uint64_t entry; /* address of the program's own first instruction; 0: not on that way */
+};
+
+struct ng_launch {
+	struct ng_launch_options options;
+	pid_t pid;
+	int go_fd;    /* written to once: exec now */
+	int error_fd; /* the errno of a failed exec comes here */
+	bool ended;
+	int status;
+	struct tracee *tracees;
+	size_t tracee_count;
+};
+
+/* In the child. Only calls that are safe after fork. */
+static _Noreturn void run_command(const struct ng_launch_options *options, int go_fd, int error_fd)
+{
+	int error;
+	char go;
+
+	if (read(go_fd, &go, 1) != 1)
+		_exit(125); /* nowgate is gone */
+	(void)sigprocmask(SIG_SETMASK, options->signals, NULL);
+	(void)execvp(options->argv[0], options->argv);
+	error = errno;
+	(void)!write(error_fd, &error, sizeof(error)); /* nobody there: then nobody asks */
+	_exit(error == ENOENT ? 127 : 126);
+}
+
+int ng_launch_start(const struct ng_launch_options *options, struct ng_launch **ret_launch,
+	struct ng_diag *diag)
+{
+	struct ng_launch *launch = calloc(1, sizeof(*launch));
+	int go[2], failed[2], error;
+
+	if (!launch)
+		return -ENOMEM;
+	launch->options = *options;
+	if (pipe2(go, O_CLOEXEC))
+		goto no_go;
+	if (pipe2(failed, O_CLOEXEC))
+		goto no_failed;
+	launch->pid = fork();
+	if (launch->pid < 0)
+		goto no_fork;
+	if (!launch->pid) {
+		close(go[1]);
+		close(failed[0]);
+		run_command(options, go[0], failed[1]);
+	}
+	close(go[0]);
+	close(failed[1]);
+	launch->go_fd = go[1];
+	launch->error_fd = failed[0];
+	if (ptrace(PTRACE_SEIZE, launch->pid, NULL, TRACE_OPTIONS)) {
+		error = -errno;
+		ng_launch_free(launch); /* the command reads the pipe's end, and exits */
+		return ng_diag_set(diag, error,
+			"the command cannot be held at its start (ptrace: %s): run as root",
+			strerror(-error));
+	}
+	*ret_launch = launch;
+	return 0;
+no_fork:
+	close(failed[0]);
+	close(failed[1]);
+no_failed:
+	close(go[0]);
+	close(go[1]);
+no_go:
+	error = -errno;
+	free(launch);
+	return ng_diag_set(diag, error, "the command cannot be started: %s", strerror(-error));
+}
+
+void ng_launch_release(struct ng_launch *launch)
+{
+	(void)!write(launch->go_fd, "", 1); /* it waits for this, or is gone: turn() sees that */
+	close(launch->go_fd);
+	launch->go_fd = -1;
+}
+
+int ng_launch_exec_error(const struct ng_launch *launch)
+{
+	int error;
+
+	/* A failed exec writes why; a successful one closes the pipe. */
+	return read(launch->error_fd, &error, sizeof(error)) == sizeof(error) ? -error : 0;
+}
+
+pid_t ng_launch_pid(const struct ng_launch *launch)
+{
+	return launch->pid;
+}
+
+static struct tracee *tracee_of(struct ng_launch *launch, pid_t pid)
+{
+	struct tracee *grown;
+
+	for (size_t i = 0; i < launch->tracee_count; i++) {
+		if (launch->tracees[i].pid == pid)
+			return &launch->tracees[i];
+	}
+	grown = reallocarray(launch->tracees, launch->tracee_count + 1, sizeof(*grown));
+	if (!grown)
+		return NULL;
+	launch->tracees = grown;
+	grown += launch->tracee_count++;
+	*grown = (struct tracee){.pid = pid};
+	return grown;
+}
+
+static void forget_tracee(struct ng_launch *launch, pid_t pid)
+{
+	struct tracee *last = &launch->tracees[launch->tracee_count - 1];
+
+	for (size_t i = 0; i < launch->tracee_count; i++) {
+		if (launch->tracees[i].pid != pid)
+			continue;
+		launch->tracees[i] = *last;
+		launch->tracee_count--;
+		return;
+	}
+}
+
+/* The address that the loader jumps to when all is mapped: AT_ENTRY. */
+static uint64_t read_entry(pid_t pid)
+{
+	Elf64_auxv_t vector[64];
+	char path[32];
+	ssize_t length;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/auxv", pid);
+	NG_CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	length = read(fd, vector, sizeof(vector));
+	for (size_t i = 0; length > 0 && i < (size_t)length / sizeof(vector[0]); i++) {
+		if (vector[i].a_type == AT_ENTRY)
+			return vector[i].a_un.a_val;
+	}
+	return 0;
+}
+
+/* Arms (address) or clears (0) the thread's own breakpoint register 0: execution, one byte. It
+ * changes no code. */
+static bool set_debug_register(pid_t pid, uint64_t address)
+{
+	const long enable = address ? 1 : 0;
+
+	return !ptrace(PTRACE_POKEUSER, pid, offsetof(struct user, u_debugreg[0]), address) &&
+	       !ptrace(PTRACE_POKEUSER, pid, offsetof(struct user, u_debugreg[7]), enable);
+}
+
+static void release(struct ng_launch *launch, pid_t pid)
+{
+	(void)ptrace(PTRACE_DETACH, pid, NULL, 0); /* gone: then there is nothing to let go */
+	forget_tracee(launch, pid);
+}
+
+static void resume(const struct tracee *tracee, int signal_number)
+{
+	/* -ESRCH: killed in its stop; the wait status comes. */
+	(void)ptrace(tracee->entry ? PTRACE_SYSCALL : PTRACE_CONT, tracee->pid, NULL,
+		(long)signal_number);
+}
+
+static void act(struct ng_launch *launch, struct tracee *tracee, enum ng_hold answer)
+{
+	if (answer == NG_HOLD_RELEASE) {
+		release(launch, tracee->pid);
+		return;
+	}
+	resume(tracee, 0);
+}
+
+static void on_exec(struct ng_launch *launch, struct tracee *tracee)
+{
+	enum ng_hold answer = launch->options.on_held(tracee->pid, false, launch->options.context);
+
+	tracee->entry = 0;
+	if (answer == NG_HOLD_LIBRARIES) {
+		tracee->entry = read_entry(tracee->pid);
+		if (tracee->entry && !set_debug_register(tracee->pid, tracee->entry))
+			tracee->entry = 0; /* what is loaded then is found a little later */
+		answer = NG_HOLD_KEEP;
+	}
+	act(launch, tracee, answer);
+}
+
+/* On the way through the loader: has it mapped code? */
+static void on_syscall(struct ng_launch *launch, struct tracee *tracee)
+{
+	struct user_regs_struct registers;
+
+	if (!ptrace(PTRACE_GETREGS, tracee->pid, NULL, &registers) &&
+		registers.orig_rax == SYS_mmap && (registers.rdx & PROT_EXEC) &&
+		(long)registers.rax != -ENOSYS) /* its return: at its entry rax says -ENOSYS */
+		(void)launch->options.on_held(tracee->pid, false, launch->options.context);
+	resume(tracee, 0);
+}
+
+/* The program's own first instruction comes next. */
+static bool is_at_entry(const struct tracee *tracee)
+{
+	struct user_regs_struct registers;
+
+	return tracee->entry && !ptrace(PTRACE_GETREGS, tracee->pid, NULL, &registers) &&
+	       registers.rip == tracee->entry;
+}
+
+static void on_entry(struct ng_launch *launch, struct tracee *tracee)
+{
+	enum ng_hold answer;
+
+	(void)set_debug_register(tracee->pid, 0);
+	tracee->entry = 0;
+	answer = launch->options.on_held(tracee->pid, true, launch->options.context);
+	act(launch, tracee, answer);
+}
+
+static void on_stop(struct ng_launch *launch, struct tracee *tracee, int status)
+{
+	const int event = status >> 16, signal_number = WSTOPSIG(status);
+
+	if (event == PTRACE_EVENT_EXEC)
+		on_exec(launch, tracee);
+	else if (event == PTRACE_EVENT_STOP && signal_number != SIGTRAP)
+		(void)ptrace(
+			PTRACE_LISTEN, tracee->pid, NULL, 0); /* stopped by job control: stays so */
+	else if (event)
+		resume(tracee, 0); /* fork, vfork, clone; a new tracee's first stop; SIGCONT */
+	else if (signal_number == SYSCALL_STOP)
+		on_syscall(launch, tracee);
+	else if (signal_number == SIGTRAP && is_at_entry(tracee))
+		on_entry(launch, tracee);
+	else
+		resume(tracee, signal_number); /* its signal */
+}
+
+void ng_launch_turn(struct ng_launch *launch)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG | __WALL)) > 0) {
+		struct tracee *tracee;
+
+		if (WIFEXITED(status) || WIFSIGNALED(status)) {
+			if (pid == launch->pid) {
+				launch->ended = true;
+				launch->status = status;
+			}
+			if (launch->tracee_count)
+				forget_tracee(launch, pid);
+			continue;
+		}
+		tracee = tracee_of(launch, pid);
+		if (tracee)
+			on_stop(launch, tracee, status);
+		else
+			(void)ptrace(PTRACE_DETACH, pid, NULL, 0); /* out of memory: let it go */
+	}
+}
+
+bool ng_launch_has_ended(const struct ng_launch *launch, int *ret_status)
+{
+	if (launch->ended)
+		*ret_status = launch->status;
+	return launch->ended;
+}
+
+void ng_launch_free(struct ng_launch *launch)
+{
+	if (!launch)
+		return;
+	/* Running tracees cannot be detached; they go on when we exit. */
+	if (launch->go_fd >= 0)
+		close(launch->go_fd);
+	close(launch->error_fd);
+	free(launch->tracees);
+	free(launch);
+}

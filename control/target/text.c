@@ -1,0 +1,72 @@
+#include "control/target/text.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+
+#define BREAKPOINT 0xcc /* int3 */
+
+static int check_byte(pid_t pid, uint64_t address, const struct ng_site *site, struct ng_diag *diag)
+{
+	char comm[NG_COMM_MAX * 4];
+	uint8_t byte;
+	ssize_t length = ng_process_read_memory(pid, address, &byte, 1);
+	int tracer;
+
+	if (length == -ESRCH)
+		return -ESRCH;
+	if (length != 1 || byte == site->bytes[0])
+		return 0; /* not paged in or not readable: then the kernel compares it itself */
+	tracer = ng_process_tracer(pid, comm);
+	if (byte != BREAKPOINT)
+		return ng_diag_set(diag, -EBUSY,
+			"the code of process %d at %s+%" PRIu32
+			" is not what its file holds (0x%02x instead of 0x%02x): something has "
+			"patched "
+			"it, so it is left alone",
+			pid, site->function, site->delta, byte, site->bytes[0]);
+	if (tracer > 0)
+		return ng_diag_set(diag, -EBUSY,
+			"process %d is traced by %s (pid %d), and a breakpoint stands at "
+			"%s+%" PRIu32
+			" already: ours would erase it. Remove that breakpoint or end the tracer",
+			pid, comm, tracer, site->function, site->delta);
+	return 0;
+}
+
+/* Overlay and btrfs show devices of their own making (major 0) here, others in stat(). */
+static bool is_of_file(const struct ng_mapping *mapping, const struct ng_text_file *file)
+{
+	return mapping->inode == file->inode &&
+	       (mapping->device == file->device || !major(mapping->device) || !major(file->device));
+}
+
+static bool holds(const struct ng_mapping *mapping, const struct ng_site *site)
+{
+	return site->offset >= mapping->offset &&
+	       site->offset - mapping->offset < mapping->end - mapping->start;
+}
+
+int ng_text_check(pid_t pid, const struct ng_mappings *mappings, const struct ng_text_file *file,
+	const struct ng_sites *sites, struct ng_diag *diag)
+{
+	for (size_t i = 0; i < mappings->count; i++) {
+		const struct ng_mapping *mapping = &mappings->items[i];
+
+		if (!is_of_file(mapping, file))
+			continue;
+		for (size_t k = 0; k < sites->count; k++) {
+			const struct ng_site *site = &sites->items[k];
+			int error;
+
+			if (!holds(mapping, site))
+				continue;
+			error = check_byte(
+				pid, mapping->start + (site->offset - mapping->offset), site, diag);
+			if (error)
+				return error;
+		}
+	}
+	return 0;
+}

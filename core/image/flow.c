@@ -1,0 +1,147 @@
+#include "core/image/flow.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Offsets still to be followed. */
+struct work {
+	uint32_t *offsets;
+	size_t count;
+	size_t room;
+};
+
+static int push_work(struct work *work, uint32_t offset)
+{
+	if (work->count == work->room) {
+		size_t room = work->room ? 2 * work->room : 64;
+		uint32_t *grown = reallocarray(work->offsets, room, sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		work->offsets = grown;
+		work->room = room;
+	}
+	work->offsets[work->count++] = offset;
+	return 0;
+}
+
+static int add_edge(struct ng_flow *flow, uint32_t from, uint32_t to)
+{
+	/* Doubles at each power of two, so that the count alone tells the room. */
+	if (!(flow->edge_count & (flow->edge_count - 1))) {
+		size_t room = flow->edge_count ? 2 * flow->edge_count : 1;
+		struct ng_flow_edge *grown = reallocarray(flow->edges, room, sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		flow->edges = grown;
+	}
+	flow->edges[flow->edge_count++] = (struct ng_flow_edge){.from = from, .to = to};
+	return 0;
+}
+
+bool ng_flow_insn(const struct ng_flow *flow, size_t offset, struct ng_insn *ret_insn)
+{
+	return offset < flow->size_bytes &&
+	       !ng_insn_decode(flow->code + offset, flow->size_bytes - offset,
+		       flow->address + offset, ret_insn);
+}
+
+static bool is_inside(const struct ng_flow *flow, uint64_t address)
+{
+	return address >= flow->address && address - flow->address < flow->size_bytes;
+}
+
+static bool is_jump(const struct ng_insn *insn)
+{
+	return insn->flow == NG_INSN_JUMP || insn->flow == NG_INSN_BRANCH;
+}
+
+/* Follows straight on from an offset until known code, or an end. */
+static int follow(struct ng_flow *flow, struct work *work, size_t offset)
+{
+	struct ng_insn insn;
+	int error = 0;
+
+	while (!error && !ng_flow_is_start(flow, offset) && ng_flow_insn(flow, offset, &insn)) {
+		flow->starts[offset / 8] |= (uint8_t)(1u << offset % 8);
+		if (is_jump(&insn) && is_inside(flow, insn.target)) {
+			uint32_t target = (uint32_t)(insn.target - flow->address);
+
+			error = add_edge(flow, (uint32_t)offset, target);
+			if (!error)
+				error = push_work(work, target);
+		}
+		flow->has_indirect_jump |= insn.flow == NG_INSN_INDIRECT_JUMP;
+		if (insn.flow == NG_INSN_JUMP || insn.flow == NG_INSN_INDIRECT_JUMP ||
+			insn.flow == NG_INSN_STOP)
+			break;
+		offset += insn.length;
+	}
+	return error;
+}
+
+/* Code that only an indirect jump reaches can jump too. Wrong edges, from data read as code, only
+ * make us more careful. */
+static int sweep(struct ng_flow *flow)
+{
+	struct ng_insn insn;
+	int error = 0;
+
+	for (size_t offset = 0; !error && offset < flow->size_bytes;) {
+		if (!ng_flow_insn(flow, offset, &insn)) {
+			offset++;
+			continue;
+		}
+		if (is_jump(&insn) && is_inside(flow, insn.target) &&
+			!ng_flow_is_start(flow, offset))
+			error = add_edge(
+				flow, (uint32_t)offset, (uint32_t)(insn.target - flow->address));
+		offset += insn.length;
+	}
+	return error;
+}
+
+int ng_flow_open(struct ng_flow *flow, const uint8_t *code, size_t size_bytes, uint64_t address)
+{
+	struct work work = {0};
+	int error;
+
+	*flow = (struct ng_flow){.code = code, .size_bytes = size_bytes, .address = address};
+	if (size_bytes > NG_FLOW_CODE_MAX)
+		return -E2BIG;
+	flow->starts = calloc(1, size_bytes / 8 + 1);
+	if (!flow->starts)
+		return -ENOMEM;
+	error = push_work(&work, 0);
+	while (!error && work.count)
+		error = follow(flow, &work, work.offsets[--work.count]);
+	free(work.offsets);
+	if (!error && flow->has_indirect_jump)
+		error = sweep(flow);
+	if (error)
+		ng_flow_close(flow);
+	return error;
+}
+
+void ng_flow_close(struct ng_flow *flow)
+{
+	free(flow->starts);
+	free(flow->edges);
+	*flow = (struct ng_flow){0};
+}
+
+bool ng_flow_is_start(const struct ng_flow *flow, size_t offset)
+{
+	return offset < flow->size_bytes && (flow->starts[offset / 8] >> offset % 8 & 1);
+}
+
+bool ng_flow_is_target(const struct ng_flow *flow, size_t offset)
+{
+	for (size_t i = 0; i < flow->edge_count; i++) {
+		if (flow->edges[i].to == offset)
+			return true;
+	}
+	return false;
+}

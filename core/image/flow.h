@@ -1,0 +1,48 @@
+/* The control flow of one function: which bytes begin an instruction, and who jumps where. */
+#ifndef NG_CORE_IMAGE_FLOW_H
+#define NG_CORE_IMAGE_FLOW_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/image/insn.h"
+
+#define NG_FLOW_CODE_MAX (8u << 20) /* bytes of a function; what is longer is not looked at */
+
+/** A direct jump or branch within the function, by offsets. */
+struct ng_flow_edge {
+	uint32_t from;
+	uint32_t to;
+};
+
+struct ng_flow {
+	const uint8_t *code; /* borrowed */
+	size_t size_bytes;
+	uint64_t address;
+	uint8_t *starts; /* bitmap: first bytes of instructions, reached from the entry */
+	struct ng_flow_edge
+		*edges; /* by no order; of reached code, and of all code swept through */
+	size_t edge_count;
+	bool has_indirect_jump; /* in reached code: its targets are not among the edges */
+};
+
+/**
+ * Follows the code from its entry, through each direct jump; and sweeps once through all of it, for
+ * jumps in code that only an indirect jump reaches.
+ *
+ * @return 0; -E2BIG; -ENOMEM
+ */
+int ng_flow_open(struct ng_flow *flow, const uint8_t *code, size_t size_bytes, uint64_t address);
+void ng_flow_close(struct ng_flow *flow);
+
+/** Does an instruction that the entry leads to begin at this offset? */
+bool ng_flow_is_start(const struct ng_flow *flow, size_t offset);
+
+/** Does any jump lead to this offset? */
+bool ng_flow_is_target(const struct ng_flow *flow, size_t offset);
+
+/** Decodes the instruction at an offset; false where there is none. */
+bool ng_flow_insn(const struct ng_flow *flow, size_t offset, struct ng_insn *ret_insn);
+
+#endif

@@ -1,0 +1,505 @@
+#include "core/image/image.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/image/gobuild.h"
+#include "core/image/symbols.h"
+
+#define MATCHES_MAX 4096
+#define NEAR_MAX    4 /* names that an error suggests */
+#define CALLERS_MAX 3 /* callers that an error names */
+
+void ng_functions_release(struct ng_functions *functions)
+{
+	for (size_t i = 0; i < functions->count; i++)
+		free(functions->items[i].name);
+	free(functions->items);
+	*functions = (struct ng_functions)NG_FUNCTIONS_INIT;
+}
+
+void ng_inlined_release(struct ng_inlined *inlined)
+{
+	for (size_t i = 0; i < inlined->count; i++)
+		free(inlined->items[i].caller.name);
+	free(inlined->items);
+	*inlined = (struct ng_inlined)NG_INLINED_INIT;
+}
+
+/* A symbol table with its strings. */
+static int load_symbols(struct ng_image *image, const char *name, enum ng_name_source source)
+{
+	const struct ng_section *table = ng_elf_section(&image->elf, name);
+	int error;
+
+	if (!table || table->link >= image->elf.section_count)
+		return -ENOENT;
+	error = ng_elf_load(&image->elf, table, &image->symbols);
+	if (!error)
+		error = ng_elf_load(&image->elf, &image->elf.sections[table->link], &image->names);
+	image->source = source;
+	return error;
+}
+
+static int load_names(struct ng_image *image)
+{
+	int error = load_symbols(image, ".symtab", NG_NAME_SYMTAB);
+
+	image->info.has_symtab = !error;
+	return error == -ENOENT ? load_symbols(image, ".dynsym", NG_NAME_DYNSYM) : error;
+}
+
+/* What Go's build notes and function table say. Not a Go image, or one of a kind we do not know:
+ * then its symbols have to do. */
+static int load_go(struct ng_image *image)
+{
+	struct ng_gobuild build = {0};
+	int error = ng_gobuild_read(&image->elf, &build);
+
+	image->info.is_go = !error;
+	if (!error) {
+		memcpy(image->go_version, build.version, sizeof(build.version));
+		memcpy(image->module_path, build.module_path, sizeof(build.module_path));
+		image->info.is_pgo = build.has_profile;
+	}
+	if (!image->info.is_go && !ng_elf_section(&image->elf, ".gopclntab") &&
+		!ng_elf_section(&image->elf, ".note.go.buildid"))
+		return 0;
+	error = ng_pclntab_open(
+		&image->pclntab, &image->elf, ng_gobuild_minor(image->go_version), NULL);
+	image->info.has_pclntab = !error;
+	image->info.is_go |= !error;
+	return error == -ENOMEM || error == -E2BIG || error == -EIO ? error : 0;
+}
+
+int ng_image_open(int fd, struct ng_image **ret_image, struct ng_diag *diag)
+{
+	struct ng_image *image = calloc(1, sizeof(*image));
+	int own_fd, error;
+
+	if (!image)
+		return -ENOMEM;
+	image->elf.fd = -1;
+	own_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (own_fd < 0) {
+		error = ng_diag_set(diag, -errno, "it cannot be read: %s", strerror(errno));
+		free(image);
+		return error;
+	}
+	error = ng_elf_open(&image->elf, own_fd, diag);
+	if (error) {
+		close(own_fd);
+		free(image);
+		return error;
+	}
+	image->info.is_pie = image->elf.is_dynamic;
+	image->info.go_version = image->go_version;
+	image->info.module_path = image->module_path;
+	error = load_names(image);
+	if (!error || error == -ENOENT)
+		error = load_go(image);
+	if (error) {
+		ng_image_free(image);
+		return ng_diag_set(diag, error, "its tables cannot be read: %s",
+			error == -E2BIG ? "they are too large to be true" : strerror(-error));
+	}
+	*ret_image = image;
+	return 0;
+}
+
+void ng_image_free(struct ng_image *image)
+{
+	if (!image)
+		return;
+	ng_pclntab_close(&image->pclntab);
+	ng_blob_release(&image->symbols);
+	ng_blob_release(&image->names);
+	ng_elf_close(&image->elf);
+	free(image);
+}
+
+const struct ng_image_info *ng_image_info(const struct ng_image *image)
+{
+	return &image->info;
+}
+
+int ng_image_fd(const struct ng_image *image)
+{
+	return image->elf.fd;
+}
+
+int64_t ng_image_read(
+	const struct ng_image *image, uint64_t address, void *buffer, size_t size_bytes)
+{
+	return ng_elf_read(&image->elf, address, buffer, size_bytes);
+}
+
+static const struct ng_segment *text_segment(const struct ng_image *image, uint64_t address)
+{
+	for (size_t i = 0; i < image->elf.segment_count; i++) {
+		const struct ng_segment *segment = &image->elf.segments[i];
+
+		if (segment->executable && address >= segment->address &&
+			address - segment->address < segment->file_bytes)
+			return segment;
+	}
+	return NULL;
+}
+
+int64_t ng_image_text_offset(const struct ng_image *image, uint64_t address)
+{
+	const struct ng_segment *segment = text_segment(image, address);
+
+	return segment ? (int64_t)(segment->offset + (address - segment->address)) : -EFAULT;
+}
+
+size_t ng_image_texts(const struct ng_image *image, struct ng_text *ret_texts, size_t max)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < image->elf.segment_count; i++) {
+		const struct ng_segment *segment = &image->elf.segments[i];
+
+		if (!segment->executable || !segment->file_bytes)
+			continue;
+		if (count < max)
+			ret_texts[count] = (struct ng_text){
+				.start = segment->address, .size_bytes = segment->file_bytes};
+		count++;
+	}
+	return count;
+}
+
+/* A search by name. */
+struct search {
+	const char *pattern;
+	bool glob;
+	bool saw_ifunc;
+	size_t room;
+	struct ng_functions found;
+};
+
+static int collect(const struct ng_symbol *symbol, void *context)
+{
+	struct search *search = context;
+	struct ng_function *function;
+	bool matches = search->glob ? ng_symbols_match_glob(symbol->name, search->pattern)
+				    : ng_symbols_match(symbol->name, search->pattern);
+
+	if (!matches)
+		return 0;
+	if (symbol->is_ifunc) {
+		search->saw_ifunc = true;
+		return 0;
+	}
+	if (search->found.count == MATCHES_MAX)
+		return -E2BIG;
+	if (search->found.count == search->room) {
+		size_t room = search->room ? 2 * search->room : 4;
+		struct ng_function *grown = reallocarray(search->found.items, room, sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		search->found.items = grown;
+		search->room = room;
+	}
+	function = &search->found.items[search->found.count];
+	*function = (struct ng_function){.name = strndup(symbol->name, NG_IMAGE_NAME_MAX),
+		.address = symbol->address,
+		.size_bytes = symbol->size_bytes,
+		.source = symbol->source};
+	if (!function->name)
+		return -ENOMEM;
+	search->found.count++;
+	return 0;
+}
+
+static int by_address(const void *a, const void *b)
+{
+	const struct ng_function *first = a, *second = b;
+
+	return first->address < second->address ? -1 : first->address > second->address;
+}
+
+/* Sorts by address and drops aliases: a function counts once, by whichever name comes first. */
+static void sort_functions(struct ng_functions *functions)
+{
+	size_t kept = 0;
+
+	if (!functions->count)
+		return;
+	qsort(functions->items, functions->count, sizeof(*functions->items), by_address);
+	for (size_t i = 1; i < functions->count; i++) {
+		if (functions->items[i].address == functions->items[kept].address)
+			free(functions->items[i].name);
+		else
+			functions->items[++kept] = functions->items[i];
+	}
+	functions->count = kept + 1;
+}
+
+static int bound_by(const struct ng_symbol *symbol, void *context)
+{
+	struct ng_functions *functions = context;
+
+	for (size_t i = 0; i < functions->count; i++) {
+		struct ng_function *function = &functions->items[i];
+
+		if (symbol->address > function->address &&
+			symbol->address - function->address < function->size_bytes)
+			function->size_bytes = symbol->address - function->address;
+	}
+	return 0;
+}
+
+/* Sizes that the table does not give reach to the next function; none beyond its segment. */
+static void bound_sizes(const struct ng_image *image, struct ng_functions *functions)
+{
+	size_t unsized_count = 0;
+
+	for (size_t i = 0; i < functions->count; i++) {
+		struct ng_function *function = &functions->items[i];
+		const struct ng_segment *segment = text_segment(image, function->address);
+		uint64_t rest = segment->file_bytes - (function->address - segment->address);
+
+		unsized_count += !function->size_bytes;
+		if (!function->size_bytes || function->size_bytes > rest)
+			function->size_bytes = rest;
+	}
+	/* A glob over a table without sizes would make this quadratic; such tables have one. */
+	if (unsized_count && functions->count <= 64)
+		(void)ng_symbols_walk(image, bound_by, functions); /* always 0 */
+}
+
+static int search_for(const struct ng_image *image, struct search *search)
+{
+	int error = ng_symbols_walk(image, collect, search);
+
+	if (error) {
+		ng_functions_release(&search->found);
+		return error;
+	}
+	sort_functions(&search->found);
+	bound_sizes(image, &search->found);
+	return 0;
+}
+
+/* The names nearest to one that is not there. */
+struct near_names {
+	const char *pattern;
+	const char *names[NEAR_MAX];
+	unsigned int distances[NEAR_MAX];
+	size_t count;
+};
+
+static int collect_near(const struct ng_symbol *symbol, void *context)
+{
+	struct near_names *near = context;
+	unsigned int distance = ng_symbols_distance(symbol->name, near->pattern);
+	size_t at;
+
+	if (distance >= NG_SYMBOLS_FAR ||
+		(near->count == NEAR_MAX && distance >= near->distances[NEAR_MAX - 1]))
+		return 0;
+	if (near->count < NEAR_MAX)
+		near->count++;
+	for (at = near->count - 1; at > 0 && near->distances[at - 1] > distance; at--) {
+		near->names[at] = near->names[at - 1];
+		near->distances[at] = near->distances[at - 1];
+	}
+	near->names[at] = symbol->name;
+	near->distances[at] = distance;
+	return 0;
+}
+
+/* "…, inlined into a, b and 3 more": where a function's calls went. */
+static void list_callers(const struct ng_inlined *inlined, char *text, size_t text_bytes)
+{
+	size_t shown = 0, used = 0;
+
+	text[0] = '\0';
+	for (size_t i = 0; i < inlined->count && shown < CALLERS_MAX; i++) {
+		const char *name = inlined->items[i].caller.name;
+
+		if (strstr(text, name))
+			continue;
+		used += (size_t)snprintf(
+			text + used, text_bytes - used, "%s%.80s", shown++ ? ", " : "", name);
+	}
+	if (inlined->copy_count > shown)
+		(void)snprintf(
+			text + used, text_bytes - used, " … (%zu copies)", inlined->copy_count);
+}
+
+static int explain_absence(const struct ng_image *image, const char *pattern, struct ng_diag *diag)
+{
+	struct near_names near = {.pattern = pattern};
+	struct ng_inlined inlined = NG_INLINED_INIT;
+	char text[512];
+	size_t used = 0;
+
+	if (image->info.has_pclntab && !ng_image_inlined(image, pattern, &inlined, NULL) &&
+		inlined.count) {
+		list_callers(&inlined, text, sizeof(text));
+		ng_inlined_release(&inlined);
+		return ng_diag_set(diag, -ENOENT,
+			"%s has no code of its own: it was inlined everywhere, into %s. Trace its "
+			"callers, or build with -gcflags=-l",
+			pattern, text);
+	}
+	(void)ng_symbols_walk(image, collect_near, &near); /* always 0 */
+	if (!image->symbols.size_bytes && !image->info.has_pclntab)
+		return ng_diag_set(diag, -ENOENT,
+			"there is no function %s: the file has no symbols at all (stripped)%s",
+			pattern,
+			image->info.is_go ? ", and Go's function table cannot be read" : "");
+	if (!near.count)
+		return ng_diag_set(diag, -ENOENT,
+			"there is no function %s, and none with a name like it", pattern);
+	for (size_t i = 0; i < near.count && used < sizeof(text); i++)
+		used += (size_t)snprintf(
+			text + used, sizeof(text) - used, "%s%.100s", i ? ", " : "", near.names[i]);
+	return ng_diag_set(diag, -ENOENT, "there is no function %s. Near it: %s", pattern, text);
+}
+
+int ng_image_find(const struct ng_image *image, const char *pattern,
+	struct ng_functions *ret_functions, struct ng_diag *diag)
+{
+	struct search search = {.pattern = pattern, .found = NG_FUNCTIONS_INIT};
+	int error = search_for(image, &search);
+
+	if (!error && !search.found.count && !search.saw_ifunc && ng_symbols_is_glob(pattern)) {
+		search.glob = true;
+		error = search_for(image, &search);
+	}
+	if (error == -E2BIG)
+		return ng_diag_set(diag, error, "'%s' names more than %d functions: name fewer",
+			pattern, MATCHES_MAX);
+	if (error)
+		return error;
+	if (search.found.count) {
+		*ret_functions = search.found;
+		return 0;
+	}
+	ng_functions_release(&search.found);
+	if (search.saw_ifunc)
+		return ng_diag_set(diag, -ENOTSUP,
+			"%s is an indirect function (IFUNC): its symbol is a resolver that runs "
+			"once, and "
+			"the code behind it is chosen at load time, for time and gettimeofday in "
+			"the "
+			"vDSO, which cannot be probed. Trace clock_gettime, or the callers",
+			pattern);
+	return explain_absence(image, pattern, diag);
+}
+
+/* A search by address. */
+struct address_search {
+	uint64_t address;
+	struct ng_symbol best;
+};
+
+static int collect_at(const struct ng_symbol *symbol, void *context)
+{
+	struct address_search *search = context;
+
+	if (symbol->address <= search->address &&
+		(!search->best.name || symbol->address > search->best.address))
+		search->best = *symbol;
+	return 0;
+}
+
+int ng_image_function_at(
+	const struct ng_image *image, uint64_t address, struct ng_function *ret_function)
+{
+	struct address_search search = {.address = address};
+
+	(void)ng_symbols_walk(image, collect_at, &search); /* always 0 */
+	if (!search.best.name ||
+		(search.best.size_bytes && address - search.best.address >= search.best.size_bytes))
+		return -ENOENT;
+	*ret_function = (struct ng_function){.name = strndup(search.best.name, NG_IMAGE_NAME_MAX),
+		.address = search.best.address,
+		.size_bytes = search.best.size_bytes,
+		.source = search.best.source};
+	return ret_function->name ? 0 : -ENOMEM;
+}
+
+/* A walk for the inlined copies of one function. */
+struct inlined_search {
+	const char *name;
+	struct ng_inlined found;
+	size_t room;
+};
+
+static int collect_inlined(const struct ng_pclntab_function *function, uint64_t start, uint64_t end,
+	int32_t tree_index, const char *name, void *context)
+{
+	struct inlined_search *search = context;
+	struct ng_inlined *found = &search->found;
+	struct ng_inlined_range *range;
+	uint32_t copy = (uint32_t)found->copy_count;
+
+	if (strcmp(name, search->name))
+		return 0;
+	if (found->count == search->room) {
+		size_t room = search->room ? 2 * search->room : 8;
+
+		range = reallocarray(found->items, room, sizeof(*range));
+		if (!range)
+			return -ENOMEM;
+		found->items = range;
+		search->room = room;
+	}
+	/* The stretches of one copy share their entry in the tree. */
+	for (size_t i = found->count; i > 0; i--) {
+		if (found->items[i - 1].caller.address != function->entry)
+			break;
+		if (found->items[i - 1].tree_index == tree_index) {
+			copy = found->items[i - 1].copy;
+			break;
+		}
+	}
+	range = &found->items[found->count];
+	*range = (struct ng_inlined_range){
+		.caller = {.name = strndup(function->name, NG_IMAGE_NAME_MAX),
+			.address = function->entry,
+			.size_bytes = function->end - function->entry,
+			.source = NG_NAME_PCLNTAB},
+		.start = start,
+		.end = end,
+		.copy = copy,
+		.tree_index = tree_index};
+	if (!range->caller.name)
+		return -ENOMEM;
+	found->count++;
+	if (copy == found->copy_count)
+		found->copy_count++;
+	return 0;
+}
+
+int ng_image_inlined(const struct ng_image *image, const char *name, struct ng_inlined *ret_inlined,
+	struct ng_diag *diag)
+{
+	struct inlined_search search = {.name = name, .found = NG_INLINED_INIT};
+	int error;
+
+	if (!image->info.has_pclntab)
+		return ng_diag_set(diag, -ENODATA,
+			"inlined copies of %s cannot be looked for: no function table of Go's",
+			name);
+	error = ng_pclntab_walk_inlined(&image->pclntab, &image->elf, collect_inlined, &search);
+	if (error) {
+		ng_inlined_release(&search.found);
+		return ng_diag_set(diag, error == -ENOMEM ? error : -ENODATA,
+			"inlined copies of %s cannot be looked for: the inline trees cannot be "
+			"read",
+			name);
+	}
+	*ret_inlined = search.found;
+	return 0;
+}
