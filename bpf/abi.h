@@ -50,7 +50,7 @@ enum ng_proc_event_kind {
 struct ng_proc_event {
 	__u64 time_ns;	    /* CLOCK_MONOTONIC */
 	__u64 start_ns;	    /* as in ng_count_key */
-	__u64 cpu_ns;	    /* NG_PROC_EXIT: CPU time of the whole process, else 0 */
+	__u64 cpu_ns;	    /* NG_PROC_EXIT: CPU time of the threads that ended since it is watched */
 	__u64 image_inode;  /* NG_PROC_EXEC: the new image's file, as stat() tells it … */
 	__u32 image_device; /* … in the kernel's own encoding: major << 20 | minor */
 	__u32 kind;	    /* enum ng_proc_event_kind */
@@ -64,6 +64,7 @@ struct ng_proc_event {
  * children that are followed; the exec program for processes that take up a watched file. */
 struct ng_target {
 	__u64 start_ns; /* as in ng_count_key; 0: not known yet, any will do */
+	__u64 cpu_ns;	/* of threads that ended; writer: the exit program, by atomic addition */
 	__u32 flags;	/* NG_TARGET_* */
 	__u32 pad;
 };
@@ -83,7 +84,7 @@ _Static_assert(sizeof(struct ng_count) == 8, "ng_count");
 _Static_assert(sizeof(struct ng_proc_event) == 56, "ng_proc_event");
 _Static_assert(__builtin_offsetof(struct ng_proc_event, image_device) == 32, "image_device");
 _Static_assert(__builtin_offsetof(struct ng_proc_event, tgid) == 40, "tgid");
-_Static_assert(sizeof(struct ng_target) == 16, "ng_target");
+_Static_assert(sizeof(struct ng_target) == 24, "ng_target");
 _Static_assert(sizeof(struct ng_image_key) == 16, "ng_image_key");
 
 #endif

@@ -4,8 +4,6 @@
  * A uprobe's program may be preempted, and another thread's hit run on the same CPU in between; so a
  * per-CPU counter still needs an atomic addition (a plain one lost 390 of 40,000).
  */
-#include <stdbool.h>
-
 #include "bpf/task.bpf.h"
 
 #include "bpf/maps.bpf.h"
@@ -50,17 +48,14 @@ int ng_hit(struct pt_regs *ctx)
 	return 0;
 }
 
-static __always_inline bool ng_is_target(struct task_struct *task, struct ng_target *ret_target)
+static __always_inline struct ng_target *ng_target_of(struct task_struct *task)
 {
 	__u32 tgid = task->tgid;
 	struct ng_target *target = bpf_map_lookup_elem(&targets, &tgid);
 
-	if (!target)
-		return false;
-	if (target->start_ns && target->start_ns != task->group_leader->start_boottime)
-		return false; /* another process under an old pid */
-	*ret_target = *target;
-	return true;
+	if (target && target->start_ns && target->start_ns != task->group_leader->start_boottime)
+		return 0; /* another process under an old pid */
+	return target;
 }
 
 static __always_inline void ng_tell(struct ng_proc_event *event, struct task_struct *task)
@@ -81,8 +76,9 @@ static __always_inline void ng_event_file(struct ng_proc_event *event, struct fi
 	event->image_device = file->f_inode->i_sb->s_dev;
 }
 
-static __always_inline void ng_follow(struct task_struct *task, struct ng_target target)
+static __always_inline void ng_follow(struct task_struct *task)
 {
+	struct ng_target target = {.flags = NG_TARGET_FOLLOW};
 	__u32 tgid = task->tgid;
 
 	target.start_ns = task->group_leader->start_boottime;
@@ -94,12 +90,15 @@ SEC("tp_btf/sched_process_fork")
 int BPF_PROG(ng_fork, struct task_struct *parent, struct task_struct *child)
 {
 	struct ng_proc_event event = {.kind = NG_PROC_FORK};
-	struct ng_target target = {};
+	struct ng_target *target;
 
-	if (parent->tgid == child->tgid || !ng_is_target(parent, &target))
+	if (parent->tgid == child->tgid)
+		return 0; /* a thread */
+	target = ng_target_of(parent);
+	if (!target)
 		return 0;
-	if (target.flags & NG_TARGET_FOLLOW)
-		ng_follow(child, target);
+	if (target->flags & NG_TARGET_FOLLOW)
+		ng_follow(child);
 	event.parent = parent->tgid;
 	ng_tell(&event, child);
 	return 0;
@@ -109,32 +108,35 @@ SEC("tp_btf/sched_process_exec")
 int BPF_PROG(ng_exec, struct task_struct *task)
 {
 	struct ng_proc_event event = {.kind = NG_PROC_EXEC};
-	struct ng_target target = {.flags = NG_TARGET_FOLLOW};
 	struct ng_image_key image = {};
 
 	ng_event_file(&event, task->mm->exe_file);
 	image.inode = event.image_inode;
 	image.device = event.image_device;
-	if (ng_is_target(task, &target)) {
+	if (ng_target_of(task)) {
 		ng_tell(&event, task);
 	} else if (bpf_map_lookup_elem(&images, &image)) {
-		ng_follow(task, target);
+		ng_follow(task);
 		ng_tell(&event, task);
 	}
 	return 0;
 }
 
+/* Each thread's end. The runtime lags by up to a tick: it is brought up to date at ticks. */
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(ng_exit, struct task_struct *task)
 {
 	struct ng_proc_event event = {.kind = NG_PROC_EXIT};
-	struct ng_target target;
+	struct ng_target *target = ng_target_of(task);
 
+	if (!target)
+		return 0;
+	__sync_fetch_and_add(&target->cpu_ns, task->se.sum_exec_runtime);
 	/* The kernel takes a thread off `live` before this point: 0 in the last one (in the last
 	 * two, where they end together). */
-	if (task->signal->live.counter || !ng_is_target(task, &target))
+	if (task->signal->live.counter)
 		return 0;
-	event.cpu_ns = task->signal->sum_sched_runtime + task->se.sum_exec_runtime;
+	event.cpu_ns = target->cpu_ns;
 	ng_tell(&event, task);
 	return 0;
 }

@@ -35,8 +35,7 @@ struct sched_entity {
 };
 
 struct signal_struct {
-	atomic_t live;		       /* threads that have not begun to exit */
-	unsigned long long sum_sched_runtime; /* CPU time of the threads already gone, ns */
+	atomic_t live; /* threads that have not begun to exit */
 };
 
 struct task_struct {

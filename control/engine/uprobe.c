@@ -13,7 +13,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
-#include "bpf/probe.skel.h"
+#include "probe.skel.h"
 #include "control/engine/tracefs.h"
 #include "control/target/process.h"
 #include "core/base/cleanup.h"

@@ -1,0 +1,392 @@
+/* The sites that see every read of the clock: names and callers, or the bytes of two bodies. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/cleanup.h"
+#include "core/image/flow.h"
+#include "core/image/sites.h"
+
+#define CHUNK_BYTES (1u << 20)
+#define TEXTS_MAX   16
+
+/* A body of time.now or nanotime1 before its `mov $clock,%edi` is shorter than this. */
+#define WALK_BACK_BYTES 0x90
+/* And the whole signature, from that instruction on, shorter than this. */
+#define SIGNATURE_BYTES 80
+
+/* @return whether the name is there: 1, 0 or a negative errno */
+static int add_by_name(const struct ng_image *image, const char *name, struct ng_sites *sites)
+{
+	struct ng_functions functions = NG_FUNCTIONS_INIT;
+	int error = ng_image_find(image, name, &functions, NULL);
+
+	if (error)
+		return error == -ENOMEM ? error : 0;
+	ng_sites_drop_wrappers(image, &functions);
+	for (size_t i = 0; !error && i < functions.count; i++) {
+		error = ng_sites_add_function(image, &functions.items[i], name, sites, NULL);
+		if (error && error != -ENOMEM) {
+			ng_sites_miss(sites, "%s cannot be probed", name);
+			error = 0;
+		} else if (!error) {
+			sites->items[sites->count - 1].source = name;
+		}
+	}
+	ng_functions_release(&functions);
+	return error ? error : 1;
+}
+
+/* One function by its name; its own name in *ret_function is to be freed. */
+static bool find_one(
+	const struct ng_image *image, const char *name, struct ng_function *ret_function)
+{
+	struct ng_functions functions = NG_FUNCTIONS_INIT;
+
+	if (ng_image_find(image, name, &functions, NULL))
+		return false;
+	ng_sites_drop_wrappers(image, &functions);
+	*ret_function = functions.items[0];
+	functions.items[0].name = NULL;
+	ng_functions_release(&functions);
+	return true;
+}
+
+/* Does the runtime, or a package that it lends its clock to for purposes of its own, call from
+ * here? Of package time only these read the clock for their caller. */
+static bool is_runtime_internal(const char *name)
+{
+	static const char *const internal[] = {
+		"runtime.", "runtime/", "internal/", "sync.", "sync/"};
+	static const char *const of_time[] = {"time.Since", "time.Until", "time.when", "time.init",
+		"time.runtimeNano", "time.Time.", "time.(*Timer)", "time.(*Ticker)", "time.NewT",
+		"time.AfterFunc", "time.After", "time.Tick"};
+
+	for (size_t i = 0; i < sizeof(internal) / sizeof(internal[0]); i++) {
+		if (!strncmp(name, internal[i], strlen(internal[i])))
+			return true;
+	}
+	if (strncmp(name, "time.", 5))
+		return false;
+	for (size_t i = 0; i < sizeof(of_time) / sizeof(of_time[0]); i++) {
+		if (!strncmp(name, of_time[i], strlen(of_time[i])))
+			return false;
+	}
+	return true;
+}
+
+/* The direct calls of one function, from anywhere in the image. */
+struct callers {
+	uint64_t *addresses;
+	size_t count;
+};
+
+static int add_caller(struct callers *callers, uint64_t address)
+{
+	uint64_t *grown = reallocarray(callers->addresses, callers->count + 1, sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	callers->addresses = grown;
+	grown[callers->count++] = address;
+	return 0;
+}
+
+/* Called with overlapping chunks of code. @return 0 to go on */
+typedef int (*on_code)(const uint8_t *bytes, size_t size_bytes, uint64_t address, void *context);
+
+static int walk_code(const struct ng_image *image, on_code on_chunk, void *context)
+{
+	NG_CLEANUP_FREE uint8_t *chunk = malloc(CHUNK_BYTES);
+	struct ng_text texts[TEXTS_MAX];
+	size_t count = ng_image_texts(image, texts, TEXTS_MAX);
+	int error = chunk ? 0 : -ENOMEM;
+
+	for (size_t i = 0; !error && i < count && i < TEXTS_MAX; i++) {
+		for (uint64_t at = 0; !error && at < texts[i].size_bytes;
+			at += CHUNK_BYTES - SIGNATURE_BYTES) {
+			int64_t length =
+				ng_image_read(image, texts[i].start + at, chunk, CHUNK_BYTES);
+
+			if (length < 0)
+				return (int)length;
+			error = on_chunk(chunk, (size_t)length, texts[i].start + at, context);
+		}
+	}
+	return error;
+}
+
+/* What looks like `call rel32` to the target. Whether it is an instruction is proven later. */
+struct call_search {
+	uint64_t target;
+	struct callers callers;
+};
+
+static int find_calls(const uint8_t *bytes, size_t size_bytes, uint64_t address, void *context)
+{
+	struct call_search *search = context;
+	int error = 0;
+
+	for (size_t at = 0; !error && at + 5 <= size_bytes; at++) {
+		struct callers *callers = &search->callers;
+		int32_t displacement;
+
+		if (bytes[at] != 0xe8)
+			continue;
+		memcpy(&displacement, bytes + at + 1, sizeof(displacement));
+		if (address + at + 5 + (uint64_t)(int64_t)displacement != search->target)
+			continue;
+		if (callers->count && callers->addresses[callers->count - 1] >= address + at)
+			continue; /* seen in the chunk before */
+		error = add_caller(callers, address + at);
+	}
+	return error;
+}
+
+static int add_outside_callers(const struct ng_image *image, const struct callers *callers,
+	const char *name, struct ng_sites *sites)
+{
+	int error = 0;
+
+	for (size_t i = 0; !error && i < callers->count; i++) {
+		struct ng_function caller;
+		struct ng_call_site call = {.caller = &caller,
+			.address = callers->addresses[i],
+			.name = name,
+			.why = "a call from outside of the runtime, which calls the function as "
+			       "well"};
+
+		if (ng_image_function_at(image, call.address, &caller))
+			continue;
+		if (!is_runtime_internal(caller.name))
+			error = ng_sites_add_call(image, &call, sites);
+		if (error == -ENOEXEC)
+			error = 0; /* no instruction begins there: bytes that look like one */
+		else if (!error && !is_runtime_internal(caller.name))
+			sites->items[sites->count - 1].source = name;
+		free(caller.name);
+	}
+	return error;
+}
+
+static bool has_runtime_caller(const struct ng_image *image, const struct callers *callers)
+{
+	for (size_t i = 0; i < callers->count; i++) {
+		struct ng_function caller;
+		bool internal;
+
+		if (ng_image_function_at(image, callers->addresses[i], &caller))
+			continue;
+		internal = is_runtime_internal(caller.name);
+		free(caller.name);
+		if (internal)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * runtime.nanotime: what the program reads by time.Since, up to Go 1.23, and by linkname. The
+ * runtime inlines it into its own readers, but not in builds without inlining (-gcflags=all=-l):
+ * there only the calls from outside of the runtime count, and not those of time.runtimeNano, which
+ * counts itself.
+ */
+static int add_nanotime(const struct ng_image *image, struct ng_sites *sites)
+{
+	static const char name[] = "runtime.nanotime";
+	struct call_search search = {0};
+	struct ng_function function, nano;
+	bool passed_on = false;
+	int error;
+
+	if (!find_one(image, name, &function))
+		return 0;
+	if (find_one(image, "time.runtimeNano", &nano)) {
+		passed_on = ng_sites_calls(image, &nano, function.address);
+		free(nano.name);
+	}
+	search.target = function.address;
+	error = walk_code(image, find_calls, &search);
+	if (!error && (passed_on || has_runtime_caller(image, &search.callers)))
+		error = add_outside_callers(image, &search.callers, name, sites);
+	else if (!error)
+		error = add_by_name(image, name, sites);
+	free(search.callers.addresses);
+	free(function.name);
+	return error < 0 ? error : 0;
+}
+
+/* Skips the load of the vDSO's entry point into rax, in either of its forms; 0 where it is none. */
+static size_t skip_load(const uint8_t *bytes, size_t size_bytes)
+{
+	static const uint8_t direct[] = {0x48, 0x8b, 0x05};   /* mov rel32(%rip),%rax */
+	static const uint8_t by_got[] = {0x4c, 0x8b, 0x3d};   /* mov rel32(%rip),%r15 … */
+	static const uint8_t by_got_2[] = {0x49, 0x8b, 0x07}; /* … mov (%r15),%rax */
+
+	if (size_bytes >= 7 && !memcmp(bytes, direct, sizeof(direct)))
+		return 7;
+	if (size_bytes >= 10 && !memcmp(bytes, by_got, sizeof(by_got)) &&
+		!memcmp(bytes + 7, by_got_2, sizeof(by_got_2)))
+		return 10;
+	return 0;
+}
+
+/* Skips `cmp $0,%rax; je …; call *%rax`: the call where there is a vDSO. */
+static size_t skip_test_and_call(const uint8_t *bytes, size_t size_bytes)
+{
+	static const uint8_t test[] = {0x48, 0x83, 0xf8, 0x00}, call[] = {0xff, 0xd0};
+	size_t at = sizeof(test);
+
+	if (size_bytes < 12 || memcmp(bytes, test, sizeof(test)))
+		return 0;
+	at += bytes[at] == 0x74 ? 2 : bytes[at] == 0x0f && bytes[at + 1] == 0x84 ? 6 : 12;
+	return at + 2 <= size_bytes && !memcmp(bytes + at, call, sizeof(call)) ? at + 2 : 0;
+}
+
+static const uint8_t realtime[] = {0xbf, 0, 0, 0, 0, 0x48, 0x8d, 0x74, 0x24, 0x10};
+static const uint8_t monotonic[] = {0xbf, 1, 0, 0, 0, 0x48, 0x8d, 0x34, 0x24};
+
+/* `mov $0,%edi; lea 0x10(%rsp),%rsi`, the call, and the same for the monotonic clock. */
+static bool is_time_now(const uint8_t *bytes, size_t size_bytes)
+{
+	size_t at = sizeof(realtime), skipped;
+
+	if (size_bytes < SIGNATURE_BYTES || memcmp(bytes, realtime, sizeof(realtime)))
+		return false;
+	skipped = skip_load(bytes + at, size_bytes - at);
+	at += skipped;
+	if (!skipped || !(skipped = skip_test_and_call(bytes + at, size_bytes - at)))
+		return false;
+	at += skipped;
+	return !memcmp(bytes + at, monotonic, sizeof(monotonic));
+}
+
+static bool is_nanotime1(const uint8_t *bytes, size_t size_bytes)
+{
+	size_t at = sizeof(monotonic), skipped;
+
+	if (size_bytes < SIGNATURE_BYTES || memcmp(bytes, monotonic, sizeof(monotonic)))
+		return false;
+	skipped = skip_load(bytes + at, size_bytes - at);
+	/* In time.now the second read is called without a test. */
+	return skipped && skip_test_and_call(bytes + at + skipped, size_bytes - at - skipped);
+}
+
+/* The entries of bodies found by their bytes. */
+struct body_search {
+	const struct ng_image *image;
+	uint64_t now;	    /* 0: not found */
+	uint64_t nanotime1; /* 0: not found */
+	bool ambiguous;
+};
+
+/* Walks back from the signature to where the frame is set up: Go >= 1.21, and <= 1.20. */
+static uint64_t entry_before(const struct ng_image *image, uint64_t address)
+{
+	static const uint8_t new_frame[] = {0x55, 0x48, 0x89, 0xe5, 0x48, 0x83, 0xec, 0x10};
+	static const uint8_t old_frame[] = {0x48, 0x83, 0xec, 0x18, 0x48, 0x89, 0x6c, 0x24, 0x10};
+	uint8_t bytes[WALK_BACK_BYTES + sizeof(old_frame)];
+
+	if (ng_image_read(image, address - WALK_BACK_BYTES, bytes, sizeof(bytes)) !=
+		(int64_t)sizeof(bytes))
+		return 0;
+	for (size_t at = WALK_BACK_BYTES; at > 0; at--) {
+		if (!memcmp(bytes + at, new_frame, sizeof(new_frame)) ||
+			!memcmp(bytes + at, old_frame, sizeof(old_frame)))
+			return address - WALK_BACK_BYTES + at;
+	}
+	return 0;
+}
+
+static void take_entry(struct body_search *search, uint64_t *entry, uint64_t address)
+{
+	uint64_t found = entry_before(search->image, address);
+
+	search->ambiguous |= *entry && found && found != *entry;
+	if (found)
+		*entry = found;
+}
+
+static int find_bodies(const uint8_t *bytes, size_t size_bytes, uint64_t address, void *context)
+{
+	struct body_search *search = context;
+
+	for (size_t at = 0; at + SIGNATURE_BYTES <= size_bytes; at++) {
+		if (bytes[at] != 0xbf)
+			continue;
+		if (is_time_now(bytes + at, size_bytes - at))
+			take_entry(search, &search->now, address + at);
+		else if (is_nanotime1(bytes + at, size_bytes - at))
+			take_entry(search, &search->nanotime1, address + at);
+	}
+	return 0;
+}
+
+static int add_body(
+	const struct ng_image *image, uint64_t entry, const char *source, struct ng_sites *sites)
+{
+	/* Longer than any of the bodies; the straight line ends much earlier. */
+	struct ng_function function = {.address = entry, .size_bytes = 0x100};
+	int error;
+
+	if (!entry)
+		return 0;
+	error = ng_sites_add_function(image, &function, source, sites, NULL);
+	if (!error)
+		sites->items[sites->count - 1].source = source;
+	return error;
+}
+
+/* Where names are gone (garble): the bytes say which function it is. */
+static int add_by_signature(
+	const struct ng_image *image, enum ng_clock_set set, struct ng_sites *sites)
+{
+	struct body_search search = {.image = image};
+	int error = walk_code(image, find_bodies, &search);
+
+	if (error || search.ambiguous)
+		return error;
+	error = add_body(image, search.now, "time.now", sites);
+	if (!error && set == NG_CLOCK_ALL)
+		error = add_body(image, search.nanotime1, "runtime.nanotime1", sites);
+	if (!error && search.nanotime1 && set == NG_CLOCK_PROGRAM)
+		ng_sites_miss(sites,
+			"names are gone: monotonic reads (time.Since) cannot be told from "
+			"the runtime's own; --clock=all counts both");
+	return error;
+}
+
+static int add_go(const struct ng_image *image, enum ng_clock_set set, struct ng_sites *sites)
+{
+	int found = add_by_name(image, "time.now", sites);
+	int error = 0;
+
+	if (found < 0)
+		return found;
+	if (!found)
+		return add_by_signature(image, set, sites);
+	if (set == NG_CLOCK_ALL) {
+		error = add_by_name(image, "runtime.nanotime1", sites);
+	} else {
+		error = add_by_name(image, "time.runtimeNano", sites);
+		if (error >= 0)
+			error = add_nanotime(image, sites);
+	}
+	if (error >= 0)
+		error = add_by_name(image, "syscall.gettimeofday", sites);
+	return error < 0 ? error : 0;
+}
+
+int ng_sites_clock(const struct ng_image *image, enum ng_clock_set set, struct ng_sites *ret_sites,
+	struct ng_diag *diag)
+{
+	int error = 0;
+
+	if (ng_image_info(image)->is_go)
+		error = add_go(image, set, ret_sites);
+	if (error >= 0)
+		error = add_by_name(image, "clock_gettime", ret_sites);
+	if (error < 0)
+		return ng_diag_set(diag, error, "its code cannot be read: %s", strerror(-error));
+	return 0;
+}

@@ -1,0 +1,420 @@
+#include "core/image/sites.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/cleanup.h"
+#include "core/image/flow.h"
+
+#define WRAPPER_BYTES_MAX                                                                          \
+	512 /* Go's ABI wrappers are some tens of bytes, or 300 with many arguments */
+/* Each name is one walk through all inline trees, 50 ms in a large program. */
+#define INLINED_NAMES_MAX 64
+
+uint8_t *ng_sites_read_code(
+	const struct ng_image *image, const struct ng_function *function, int *ret_error)
+{
+	size_t size_bytes = function->size_bytes > NG_FLOW_CODE_MAX ? NG_FLOW_CODE_MAX
+								    : (size_t)function->size_bytes;
+	uint8_t *code = malloc(size_bytes + 1);
+	int64_t length;
+
+	if (!code) {
+		*ret_error = -ENOMEM;
+		return NULL;
+	}
+	length = ng_image_read(image, function->address, code, size_bytes);
+	if (length == (int64_t)size_bytes)
+		return code;
+	*ret_error = length < 0 ? (int)length : -EIO;
+	free(code);
+	return NULL;
+}
+
+void ng_sites_miss(struct ng_sites *sites, const char *format, ...)
+{
+	va_list args;
+
+	sites->complete = false;
+	if (sites->missing[0])
+		return;
+	va_start(args, format);
+	(void)vsnprintf(sites->missing, sizeof(sites->missing), format, args); /* long: cut */
+	va_end(args);
+}
+
+/* Takes the site's texts, also when it fails. */
+static int add_site(struct ng_sites *sites, struct ng_site *site)
+{
+	struct ng_site *grown = reallocarray(sites->items, sites->count + 1, sizeof(*grown));
+
+	if (!grown || !site->function) {
+		if (grown)
+			sites->items = grown;
+		free(site->function);
+		free(site->caller);
+		return -ENOMEM;
+	}
+	sites->items = grown;
+	if (!sites->count)
+		sites->complete = !sites->missing[0];
+	grown[sites->count++] = *site;
+	return 0;
+}
+
+int ng_sites_add_function(const struct ng_image *image, const struct ng_function *function,
+	const char *name, struct ng_sites *sites, struct ng_diag *diag)
+{
+	struct ng_site site = {.kind = NG_SITE_FUNCTION};
+	struct ng_diag why = NG_DIAG_INIT;
+	NG_CLEANUP_FREE uint8_t *code = NULL;
+	int64_t offset;
+	int error = 0;
+
+	if (function->size_bytes > NG_FLOW_CODE_MAX)
+		return ng_diag_set(diag, -ENOEXEC, "%s is too long to prove anything of it", name);
+	code = ng_sites_read_code(image, function, &error);
+	if (!code)
+		return error;
+	error = ng_site_choose(code, (size_t)function->size_bytes, function->address,
+		ng_image_info(image)->is_go, &site, &why);
+	if (error)
+		return ng_diag_set(diag, error, "%s cannot be probed: %s", name, why.text);
+	offset = ng_image_text_offset(image, site.address);
+	if (offset < 0)
+		return (int)offset;
+	site.offset = (uint64_t)offset;
+	site.function = strdup(name);
+	return add_site(sites, &site);
+}
+
+int ng_sites_add_call(
+	const struct ng_image *image, const struct ng_call_site *call, struct ng_sites *sites)
+{
+	struct ng_site site = {.kind = NG_SITE_INLINED_COPY, .exact = true};
+	NG_CLEANUP_FREE uint8_t *code = NULL;
+	const size_t delta = (size_t)(call->address - call->caller->address);
+	struct ng_insn insn;
+	struct ng_flow flow;
+	bool proven;
+	int64_t offset;
+	int error = 0;
+
+	code = ng_sites_read_code(image, call->caller, &error);
+	if (!code)
+		return error;
+	error = ng_flow_open(&flow, code, (size_t)call->caller->size_bytes, call->caller->address);
+	if (error)
+		return error == -ENOMEM ? error : -ENOEXEC;
+	proven = ng_flow_is_start(&flow, delta) && ng_flow_insn(&flow, delta, &insn) &&
+		 insn.flow == NG_INSN_CALL && insn.emulated;
+	ng_flow_close(&flow);
+	offset = ng_image_text_offset(image, call->address);
+	if (!proven || offset < 0)
+		return -ENOEXEC;
+	site.entry = call->caller->address;
+	site.address = call->address;
+	site.offset = (uint64_t)offset;
+	site.delta = (uint32_t)delta;
+	site.length = insn.length;
+	memcpy(site.bytes, code + delta, insn.length);
+	site.class = NG_SITE_EMULATED;
+	memcpy(site.insn, insn.mnemonic, sizeof(site.insn));
+	(void)snprintf(site.why, sizeof(site.why), "%s", call->why);
+	site.function = strdup(call->name);
+	site.caller = strdup(call->caller->name);
+	if (!site.caller) {
+		free(site.function);
+		return -ENOMEM;
+	}
+	return add_site(sites, &site);
+}
+
+bool ng_sites_calls(
+	const struct ng_image *image, const struct ng_function *function, uint64_t address)
+{
+	NG_CLEANUP_FREE uint8_t *code = NULL;
+	size_t offset = 0;
+	int error = 0;
+
+	code = ng_sites_read_code(image, function, &error);
+	while (code && offset < function->size_bytes && offset < NG_FLOW_CODE_MAX) {
+		struct ng_insn insn;
+
+		if (ng_insn_decode(code + offset, (size_t)function->size_bytes - offset,
+			    function->address + offset, &insn))
+			return false;
+		if ((insn.flow == NG_INSN_CALL || insn.flow == NG_INSN_JUMP) &&
+			insn.target == address)
+			return true;
+		offset += insn.length;
+	}
+	return false;
+}
+
+/* The length of a name without Go's ABI suffix. */
+static size_t plain_length(const char *name)
+{
+	const char *suffix = strstr(name, ".abi0");
+
+	return suffix && !suffix[5] ? (size_t)(suffix - name) : strlen(name);
+}
+
+static bool same_plain_name(const char *a, const char *b)
+{
+	size_t length = plain_length(a);
+
+	return plain_length(b) == length && !strncmp(a, b, length);
+}
+
+static bool is_wrapper(
+	const struct ng_image *image, const struct ng_functions *functions, size_t index)
+{
+	const struct ng_function *function = &functions->items[index];
+
+	/* Instances of a generic function share their name too, and may call one another. */
+	if (function->size_bytes > WRAPPER_BYTES_MAX || strchr(function->name, '['))
+		return false;
+	for (size_t i = 0; i < functions->count; i++) {
+		if (i != index && same_plain_name(functions->items[i].name, function->name) &&
+			ng_sites_calls(image, function, functions->items[i].address))
+			return true;
+	}
+	return false;
+}
+
+void ng_sites_drop_wrappers(const struct ng_image *image, struct ng_functions *functions)
+{
+	for (size_t i = 0; functions->count > 1 && i < functions->count;) {
+		if (!is_wrapper(image, functions, i)) {
+			i++;
+			continue;
+		}
+		free(functions->items[i].name);
+		functions->count--;
+		memmove(&functions->items[i], &functions->items[i + 1],
+			(functions->count - i) * sizeof(*functions->items));
+	}
+}
+
+/* The stretches of code of one inlined copy: its own, not those of what was inlined into it. */
+struct copy {
+	const struct ng_inlined *inlined;
+	uint32_t number;
+	const struct ng_function *caller;
+};
+
+static bool is_in_copy(const struct copy *copy, uint64_t address)
+{
+	for (size_t i = 0; i < copy->inlined->count; i++) {
+		const struct ng_inlined_range *range = &copy->inlined->items[i];
+
+		if (range->copy == copy->number && address >= range->start && address < range->end)
+			return true;
+	}
+	return false;
+}
+
+static uint64_t first_address(const struct copy *copy)
+{
+	uint64_t first = UINT64_MAX;
+
+	for (size_t i = 0; i < copy->inlined->count; i++) {
+		const struct ng_inlined_range *range = &copy->inlined->items[i];
+
+		if (range->copy == copy->number && range->start < first)
+			first = range->start;
+	}
+	return first;
+}
+
+/*
+ * The call that each run of a copy makes once: its only direct call, with no branch and no jump's
+ * target between the copy's first instruction and it. time.Now's copies are so: the call of
+ * time.now or time.runtimeNow comes first. 0: there is none that can be proven.
+ */
+static uint64_t call_of_copy(const struct ng_flow *flow, const struct copy *copy)
+{
+	const uint64_t first = first_address(copy);
+	bool straight = true;
+	uint64_t call = 0;
+
+	for (size_t offset = (size_t)(first - flow->address); offset < flow->size_bytes; offset++) {
+		const uint64_t address = flow->address + offset;
+		struct ng_insn insn;
+
+		if (!ng_flow_is_start(flow, offset) || !ng_flow_insn(flow, offset, &insn))
+			continue;
+		if (!call && address != first && ng_flow_is_target(flow, offset))
+			straight = false;
+		if (insn.flow == NG_INSN_CALL && is_in_copy(copy, address)) {
+			if (call || !straight)
+				return 0;
+			call = address;
+		} else if (!call && insn.flow != NG_INSN_NEXT) {
+			return 0;
+		}
+	}
+	return call;
+}
+
+/* @return 1 added, 0 it has no call that can be proven, or a negative errno */
+static int add_copy(const struct ng_image *image, const struct copy *copy, const char *name,
+	struct ng_sites *sites)
+{
+	struct ng_call_site call = {.caller = copy->caller,
+		.name = name,
+		.why = "inlined copy: its own call, which each run of the copy makes once"};
+	NG_CLEANUP_FREE uint8_t *code = NULL;
+	struct ng_flow flow;
+	int error = 0;
+
+	code = ng_sites_read_code(image, copy->caller, &error);
+	if (!code)
+		return error;
+	error = ng_flow_open(&flow, code, (size_t)copy->caller->size_bytes, copy->caller->address);
+	if (error)
+		return error == -ENOMEM ? error : 0;
+	call.address = call_of_copy(&flow, copy);
+	ng_flow_close(&flow);
+	if (!call.address)
+		return 0;
+	error = ng_sites_add_call(image, &call, sites);
+	return error == -ENOEXEC ? 0 : error ? error : 1;
+}
+
+static int add_copies(const struct ng_image *image, const struct ng_inlined *inlined,
+	const char *name, struct ng_sites *sites)
+{
+	size_t missed = 0;
+	const char *where = "";
+
+	for (uint32_t number = 0; number < inlined->copy_count; number++) {
+		struct copy copy = {.inlined = inlined, .number = number};
+		int added;
+
+		for (size_t i = 0; i < inlined->count && !copy.caller; i++) {
+			if (inlined->items[i].copy == number)
+				copy.caller = &inlined->items[i].caller;
+		}
+		added = add_copy(image, &copy, name, sites);
+		if (added < 0)
+			return added;
+		if (!added) {
+			missed++;
+			where = copy.caller->name;
+		}
+	}
+	if (missed)
+		ng_sites_miss(sites,
+			"%zu of %zu inlined copies of %s have no call of their own to probe (such "
+			"as in "
+			"%.80s)",
+			missed, inlined->copy_count, name, where);
+	return 0;
+}
+
+/* A name as the inline trees have it: type arguments are written [...] there. */
+static void tree_name(const char *name, char *text, size_t text_bytes)
+{
+	const char *open = strchr(name, '['), *close = strrchr(name, ']');
+
+	if (open && close && close > open)
+		(void)snprintf(
+			text, text_bytes, "%.*s[...]%s", (int)(open - name), name, close + 1);
+	else
+		(void)snprintf(text, text_bytes, "%.*s", (int)plain_length(name), name);
+}
+
+static int add_inlined(const struct ng_image *image, const char *name, struct ng_sites *sites)
+{
+	struct ng_inlined inlined = NG_INLINED_INIT;
+	char text[NG_IMAGE_NAME_MAX];
+	int error;
+
+	if (!ng_image_info(image)->is_go)
+		return 0;
+	tree_name(name, text, sizeof(text));
+	error = ng_image_inlined(image, text, &inlined, NULL);
+	if (error == -ENODATA) {
+		ng_sites_miss(sites, "inlined copies of %s cannot be looked for", name);
+		return 0;
+	}
+	if (error)
+		return error;
+	error = add_copies(image, &inlined, name, sites);
+	ng_inlined_release(&inlined);
+	return error;
+}
+
+/* A function that has no body of its own left may still have copies whose calls can be probed. */
+static int find_copies_only(
+	const struct ng_image *image, const char *pattern, struct ng_sites *sites, int find_error)
+{
+	size_t old_count = sites->count;
+	int error;
+
+	if (find_error != -ENOENT || !ng_image_info(image)->has_pclntab)
+		return find_error;
+	error = add_inlined(image, pattern, sites);
+	if (error)
+		return error;
+	return sites->count > old_count ? 0 : find_error;
+}
+
+static bool is_first_of_its_name(const struct ng_functions *functions, size_t index)
+{
+	for (size_t i = 0; i < index; i++) {
+		if (!strcmp(functions->items[i].name, functions->items[index].name))
+			return false;
+	}
+	return true;
+}
+
+static int add_all(const struct ng_image *image, const struct ng_functions *functions,
+	struct ng_sites *sites, struct ng_diag *diag)
+{
+	size_t names = 0;
+	int error = 0;
+
+	for (size_t i = 0; !error && i < functions->count; i++) {
+		const struct ng_function *function = &functions->items[i];
+		struct ng_diag why = NG_DIAG_INIT;
+		int refused = ng_sites_add_function(image, function, function->name, sites, &why);
+
+		/* One function asked for by name must work; of many, the others still do. */
+		if (refused && (functions->count == 1 || refused != -ENOEXEC))
+			return ng_diag_set(diag, refused, "%s", why.text);
+		if (refused)
+			ng_sites_miss(sites, "%s", why.text);
+		if (!is_first_of_its_name(functions, i))
+			continue;
+		if (names++ < INLINED_NAMES_MAX)
+			error = add_inlined(image, function->name, sites);
+		else
+			ng_sites_miss(sites,
+				"inlined copies of more than %d functions are not looked for",
+				INLINED_NAMES_MAX);
+	}
+	return error;
+}
+
+int ng_sites_find(const struct ng_image *image, const char *pattern, struct ng_sites *ret_sites,
+	struct ng_diag *diag)
+{
+	struct ng_functions functions = NG_FUNCTIONS_INIT;
+	struct ng_diag why = NG_DIAG_INIT;
+	int error = ng_image_find(image, pattern, &functions, &why);
+
+	if (error) {
+		error = find_copies_only(image, pattern, ret_sites, error);
+		return error ? ng_diag_set(diag, error, "%s", why.text) : 0;
+	}
+	ng_sites_drop_wrappers(image, &functions);
+	error = add_all(image, &functions, ret_sites, diag);
+	ng_functions_release(&functions);
+	return error;
+}

@@ -1,0 +1,39 @@
+/* How a list of sites grows; shared by the two that fill one. */
+#ifndef NG_CORE_IMAGE_SITES_H
+#define NG_CORE_IMAGE_SITES_H
+
+#include "core/image/site.h"
+
+/** A function's bytes, with the flow's limit in mind. @return NULL, with the error in ret_error */
+uint8_t *ng_sites_read_code(
+	const struct ng_image *image, const struct ng_function *function, int *ret_error);
+
+/** Chooses a function's site and adds it under a name. @return 0; ng_site_choose()'s; -ENOMEM */
+int ng_sites_add_function(const struct ng_image *image, const struct ng_function *function,
+	const char *name, struct ng_sites *sites, struct ng_diag *diag);
+
+/** A call instruction in some function's code, as a site. */
+struct ng_call_site {
+	const struct ng_function *caller;
+	uint64_t address;
+	const char *name; /* what is counted there */
+	const char *why;
+};
+
+/** Adds a direct call as a site, proven to be an instruction by decoding from its function's entry.
+ * @return 0; -ENOEXEC where it is none; -ENOMEM */
+int ng_sites_add_call(
+	const struct ng_image *image, const struct ng_call_site *call, struct ng_sites *sites);
+
+/** Notes what is not seen. The first is kept. */
+void ng_sites_miss(struct ng_sites *sites, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/** Does a function's code call or jump to an address, directly? */
+bool ng_sites_calls(
+	const struct ng_image *image, const struct ng_function *function, uint64_t address);
+
+/** Drops from functions of one name those that only pass on to another of them: ABI wrappers. */
+void ng_sites_drop_wrappers(const struct ng_image *image, struct ng_functions *functions);
+
+#endif
