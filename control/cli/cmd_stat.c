@@ -273,14 +273,14 @@ static enum ng_hold on_held(pid_t pid, bool loaded, void *context)
 	struct stat_run *run = context;
 	struct ng_diag diag = NG_DIAG_INIT;
 	bool wanted = false;
-	int error = ng_session_add_stopped(run->session, pid, &wanted, &diag);
+	int error = ng_session_arm_stopped(run->session, pid, loaded, &wanted, &diag);
 
 	if (error && error != -ESRCH) {
 		fprintf(stderr, "nowgate stat: process %d cannot be counted: %s\n", pid,
 			diag.text[0] ? diag.text : strerror(-error));
 		return NG_HOLD_RELEASE;
 	}
-	if (wanted && (loaded || !run->arguments.clock))
+	if (wanted)
 		return NG_HOLD_RELEASE;
 	return loaded ? NG_HOLD_KEEP : NG_HOLD_LIBRARIES;
 }
@@ -341,6 +341,8 @@ static int start(struct stat_run *run)
 		error = ng_session_add_image(run->session, arguments->exes[i], &run->diag);
 	if (!error && arguments->command)
 		error = ng_launch_start(&launch, &run->launch, &run->diag);
+	if (!error && arguments->command)
+		error = ng_session_add_command(run->session, ng_launch_pid(run->launch));
 	if (error)
 		return error;
 	ng_session_start(run->session);
@@ -461,15 +463,24 @@ static int open_output(struct stat_run *run)
 /* The command's own status, as a shell tells it. */
 static int command_status(struct stat_run *run)
 {
-	int status = 0, error;
+	int status = 0;
 
 	if (!ng_launch_has_ended(run->launch, &status))
 		return NG_EXIT_OWN_FAILURE;
+	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+static bool has_exec_failed(const struct stat_run *run)
+{
+	int status, error;
+
+	if (!run->launch || !ng_launch_has_ended(run->launch, &status))
+		return false;
 	error = ng_launch_exec_error(run->launch);
 	if (error)
 		fprintf(stderr, "nowgate stat: %s: %s\n", run->arguments.command[0],
 			error == -ENOENT ? "command not found" : strerror(-error));
-	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+	return error;
 }
 
 static int run_all(struct stat_run *run)
@@ -485,7 +496,7 @@ static int run_all(struct stat_run *run)
 		error = start(run);
 	if (!error)
 		error = count(run);
-	if (!error) {
+	if (!error && !has_exec_failed(run)) {
 		ng_session_stop(run->session);
 		error = print_result(run, &lost);
 		wait_for_command(run);

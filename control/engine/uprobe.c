@@ -3,11 +3,14 @@
 #include <errno.h>
 #include <linux/perf_event.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -206,12 +209,37 @@ static int open_event(uint64_t tracepoint_id, const struct hold *hold)
 	return fd < 0 ? -errno : fd;
 }
 
+/*
+ * A process to open the holding event on: it must not be one that calls anything, or it would hit
+ * its own breakpoint, as nowgate itself would in libc's clock_gettime. This one dies as soon as the
+ * event is open; the event lives on, on a process without memory, and matches nobody.
+ */
+static pid_t fork_bystander(void)
+{
+	const pid_t parent = getpid();
+	pid_t pid = fork();
+
+	if (pid)
+		return pid < 0 ? -errno : pid;
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* fails for bad signals only */
+	if (getppid() != parent)
+		_exit(0);
+	for (;;)
+		(void)pause(); /* until it is killed */
+}
+
 static int hold_site(struct ng_uprobe *engine, struct defined_site *site, uint32_t number)
 {
-	const struct hold self = {.tid = 0, .cpu = -1};
 	LIBBPF_OPTS(bpf_perf_event_opts, options, .bpf_cookie = number);
-	int fd = open_event(site->tracepoint_id, &self);
+	const pid_t bystander = fork_bystander();
+	const struct hold hold = {.tid = bystander, .cpu = -1};
+	int fd;
 
+	if (bystander < 0)
+		return bystander;
+	fd = open_event(site->tracepoint_id, &hold);
+	(void)kill(bystander, SIGKILL); /* our own child, not yet waited for: it is there */
+	(void)waitpid(bystander, NULL, 0);
 	if (fd < 0)
 		return fd;
 	site->holder =

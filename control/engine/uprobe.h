@@ -1,8 +1,8 @@
 /*
  * The uprobe engine: the kernel's breakpoints, armed and disarmed in one process at a time.
  *
- * A site is defined once, as a uprobe event in tracefs, and held registered by a perf event on
- * nowgate itself, with the BPF program on it. A target is armed by opening one more perf event of
+ * A site is defined once, as a uprobe event in tracefs, and held registered by a perf event that
+ * matches nobody, with the BPF program on it. A target is armed by opening one more perf event of
  * the same tracepoint on it, and disarmed by closing that: 0.1 ms where attaching and detaching a
  * link of its own takes 7 and 115 ms. Breakpoints appear only in the armed processes. When nowgate
  * ends, in whatever way, the kernel closes the descriptors and takes the breakpoints out.

@@ -25,9 +25,12 @@ struct ng_session {
 	struct ng_tracked_list tracked;
 	struct ng_armed **everyone; /* of the files that were asked for */
 	size_t everyone_count;
+	pid_t held;		/* stopped at its exec while its events are taken in; 0: none */
 	uint64_t started_at_ns; /* 0: the gate is still closed */
 	uint64_t stopped_at_ns; /* 0: it is still open */
 };
+
+static void on_event(const struct ng_proc_event *event, void *context);
 
 static void note(struct ng_session *session, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
@@ -344,39 +347,40 @@ int ng_session_add_image(struct ng_session *session, const char *path, struct ng
 	return error;
 }
 
-int ng_session_add_stopped(
-	struct ng_session *session, pid_t pid, bool *ret_is_wanted, struct ng_diag *diag)
+int ng_session_add_command(struct ng_session *session, pid_t pid)
 {
 	const struct ng_target target = {.flags = NG_TARGET_FOLLOW};
 	struct ng_process process;
-	struct ng_tracked *tracked;
-	struct stat file;
-	char path[64];
 	int error = ng_process_read(pid, &process);
 
 	if (error)
 		return error;
-	(void)snprintf(path, sizeof(path), "/proc/%d/exe", pid);
-	if (stat(path, &file))
-		return -ESRCH;
+	if (!ng_tracked_add(&session->tracked, &process, NG_ORIGIN_COMMAND))
+		return -ENOMEM;
+	return ng_uprobe_watch(session->engine, pid, &target);
+}
+
+int ng_session_arm_stopped(struct ng_session *session, pid_t pid, bool is_loaded,
+	bool *ret_is_wanted, struct ng_diag *diag)
+{
+	struct ng_process process;
+	struct ng_tracked *tracked;
+	int error = ng_process_read(pid, &process);
+
+	if (error)
+		return error;
+	/* Its fork and exec are told before it is held: they begin its life, which is armed there.
+	 */
+	session->held = pid;
+	(void)ng_uprobe_drain(session->engine, on_event, session);
+	session->held = 0;
 	tracked = ng_tracked_find(&session->tracked, pid, process.start_ticks);
-	if (!tracked || !tracked->main || tracked->main->inode != file.st_ino ||
-		tracked->main->device != file.st_dev) {
-		if (tracked)
-			ng_tracked_end(tracked, ng_clock_ns(), 0);
-		tracked = ng_tracked_add(&session->tracked, &process, NG_ORIGIN_COMMAND);
-		if (!tracked)
-			return -ENOMEM;
-		tracked->armed_at_ns = counted_from(session);
-		tracked->awaits_exec = true; /* its own exec is still to be told */
-		error = ng_uprobe_watch(session->engine, pid, &target);
-		if (!error)
-			error = prepare_main(session, tracked, diag);
-	}
-	if (!error)
-		error = arm_mappings(session, tracked, diag);
-	if (!error)
-		*ret_is_wanted = ng_tracked_has_image(tracked, tracked->main);
+	if (!tracked || !tracked->main)
+		return -ESRCH;
+	error = arm_mappings(session, tracked, diag);
+	*ret_is_wanted = ng_tracked_has_image(tracked, tracked->main) &&
+			 (is_loaded || !session->options.wanted.clock);
+	tracked->is_loading = !is_loaded && !*ret_is_wanted;
 	return error;
 }
 
@@ -436,6 +440,7 @@ static void begin_new_life(
 		.pid = old->pid, .parent = old->parent, .start_ticks = old->start_ticks};
 	struct ng_diag diag = NG_DIAG_INIT;
 	struct ng_tracked *tracked;
+	size_t known;
 	int error;
 
 	tracked = ng_tracked_add(&session->tracked, &process, old->origin);
@@ -445,15 +450,14 @@ static void begin_new_life(
 	tracked->start_ns = event->start_ns;
 	tracked->exec_id = event->exec_id;
 	error = prepare_main(session, tracked, &diag);
-	if (!error && tracked->main && old->origin == NG_ORIGIN_COMMAND &&
-		ng_tracked_has_image(old, tracked->main)) {
-		/* The event of the old life holds this thread still, and covers the new image. */
+	if (!error && ng_tracked_has_image(old, tracked->main))
+		/* The events of the old life hold this thread still, and cover the image anew. */
 		error = ng_tracked_inherit(tracked, old);
-		tracked->armed_at_ns = event->time_ns;
-	}
+	known = tracked->image_count;
 	if (!error)
 		error = arm_mappings(session, tracked, &diag);
-	if (!error && !tracked->armed_at_ns) {
+	tracked->armed_at_ns = event->time_ns;
+	if (!error && tracked->image_count > known && tracked->pid != session->held) {
 		tracked->armed_at_ns = ng_clock_ns();
 		ng_tracked_gap(tracked,
 			"the image was new: its calls before it was armed were not counted");
@@ -480,12 +484,6 @@ static void on_exec(struct ng_session *session, const struct ng_proc_event *even
 			tracked->start_ns = event->start_ns;
 			tracked->exec_id = event->exec_id;
 		}
-		return;
-	}
-	if (tracked->awaits_exec) { /* told of while it was held stopped */
-		tracked->awaits_exec = false;
-		tracked->start_ns = event->start_ns;
-		tracked->exec_id = event->exec_id;
 		return;
 	}
 	if (!tracked->exec_id)
@@ -526,6 +524,15 @@ static void on_event(const struct ng_proc_event *event, void *context)
 	}
 }
 
+static bool runs_its_image(const struct ng_tracked *tracked)
+{
+	NG_CLEANUP_CLOSE int fd = ng_process_open_image(tracked->pid, NULL);
+	struct stat file;
+
+	return fd >= 0 && !fstat(fd, &file) && file.st_ino == tracked->main->inode &&
+	       file.st_dev == tracked->main->device;
+}
+
 /* A library loaded meanwhile has copies of its own of what is wanted. */
 static void look_for_new_mappings(struct ng_session *session, struct ng_tracked *tracked)
 {
@@ -538,7 +545,8 @@ static void look_for_new_mappings(struct ng_session *session, struct ng_tracked 
 		return;
 	changed = mappings.count != tracked->mapping_count;
 	ng_mappings_release(&mappings);
-	if (!changed)
+	/* By another image, if its exec is still to be told: then that event deals with it. */
+	if (!changed || !runs_its_image(tracked))
 		return;
 	if (arm_mappings(session, tracked, &diag))
 		note(session, "process %d loaded code that cannot be counted: %s", tracked->pid,
@@ -552,7 +560,7 @@ static void look_after(struct ng_session *session, struct ng_tracked *tracked)
 {
 	struct ng_diag diag = NG_DIAG_INIT;
 
-	if (tracked->mapping_count > 1)
+	if (tracked->mapping_count > 1 && !tracked->is_loading)
 		look_for_new_mappings(session, tracked);
 	if (ng_tracked_is_disarmed(tracked)) {
 		ng_tracked_disarm(tracked);

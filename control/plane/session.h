@@ -52,16 +52,19 @@ int ng_session_add_pid(struct ng_session *session, pid_t pid, struct ng_diag *di
 /** Arms every process that runs a file, now and later. */
 int ng_session_add_image(struct ng_session *session, const char *path, struct ng_diag *diag);
 
+/** Begins to follow a command that is about to exec, and what it forks. */
+int ng_session_add_command(struct ng_session *session, pid_t pid);
+
 /**
- * Arms a process that somebody holds stopped after its exec, and what it forks later.
+ * Arms a process of the command's that somebody holds stopped: at its exec, or when it has mapped
+ * more files since.
  *
- * Called again while it is held, when it has mapped more files, it arms those too.
- *
- * @param ret_is_wanted its own executable has something wanted: not just one of its libraries
+ * @param is_loaded all that its loader maps is mapped
+ * @param ret_is_wanted its own executable has all that is wanted: no library need be waited for
  * @return 0, also where nothing wanted is in it; a negative errno where arming failed
  */
-int ng_session_add_stopped(
-	struct ng_session *session, pid_t pid, bool *ret_is_wanted, struct ng_diag *diag);
+int ng_session_arm_stopped(struct ng_session *session, pid_t pid, bool is_loaded,
+	bool *ret_is_wanted, struct ng_diag *diag);
 
 /** Opens the gate: from now on hits count. */
 void ng_session_start(struct ng_session *session);

@@ -209,8 +209,11 @@ static void on_exec(struct ng_launch *launch, struct tracee *tracee)
 	if (answer == NG_HOLD_LIBRARIES) {
 		tracee->entry = read_entry(tracee->pid);
 		if (tracee->entry && !set_debug_register(tracee->pid, tracee->entry))
-			tracee->entry = 0; /* what is loaded then is found a little later */
+			tracee->entry = 0;
 		answer = NG_HOLD_KEEP;
+		if (!tracee->entry) /* what is loaded from here on is found a little later */
+			answer =
+				launch->options.on_held(tracee->pid, true, launch->options.context);
 	}
 	act(launch, tracee, answer);
 }

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #define BREAKPOINT 0xcc /* int3 */
 
@@ -26,7 +27,7 @@ static int check_byte(pid_t pid, uint64_t address, const struct ng_site *site, s
 			"patched "
 			"it, so it is left alone",
 			pid, site->function, site->delta, byte, site->bytes[0]);
-	if (tracer > 0)
+	if (tracer > 0 && tracer != getpid())
 		return ng_diag_set(diag, -EBUSY,
 			"process %d is traced by %s (pid %d), and a breakpoint stands at "
 			"%s+%" PRIu32
