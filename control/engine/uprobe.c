@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <linux/perf_event.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,6 +50,8 @@ struct handle {
 };
 
 struct ng_armed {
+	pid_t pid;
+	pid_t link_tid; /* the thread that links hang on; 0 by tracefs, or for everyone */
 	struct handle *handles;
 	size_t count;
 	size_t room;
@@ -461,9 +462,10 @@ int ng_uprobe_arm(struct ng_uprobe *engine, pid_t pid, struct ng_site_numbers si
 	if (engine->tracefs_fd >= 0) {
 		error = hold_threads(engine, pid, sites, follow, armed);
 	} else {
-		error = ng_process_live_thread(pid);
-		if (error >= 0)
-			error = attach_links(engine, error, sites, armed);
+		armed->pid = pid;
+		armed->link_tid = ng_process_live_thread(pid);
+		error = armed->link_tid < 0 ? armed->link_tid
+					    : attach_links(engine, armed->link_tid, sites, armed);
 	}
 	if (error) {
 		ng_armed_free(armed);
@@ -496,13 +498,7 @@ int ng_uprobe_arm_all(struct ng_uprobe *engine, struct ng_site_numbers sites,
 
 bool ng_armed_is_dead(const struct ng_armed *armed)
 {
-	for (size_t i = 0; i < armed->count; i++) {
-		struct pollfd hangup = {.fd = armed->handles[i].fd};
-
-		if (armed->handles[i].link && poll(&hangup, 1, 0) > 0 && (hangup.revents & POLLHUP))
-			return true;
-	}
-	return false;
+	return armed->link_tid && !ng_process_has_memory(armed->pid, armed->link_tid);
 }
 
 void ng_armed_free(struct ng_armed *armed)

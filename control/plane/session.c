@@ -450,7 +450,8 @@ static void begin_new_life(
 	tracked->start_ns = event->start_ns;
 	tracked->exec_id = event->exec_id;
 	error = prepare_main(session, tracked, &diag);
-	if (!error && ng_tracked_has_image(old, tracked->main))
+	if (!error && ng_tracked_has_image(old, tracked->main) &&
+		ng_uprobe_attach(session->engine) == NG_ATTACH_TRACEFS)
 		/* The events of the old life hold this thread still, and cover the image anew. */
 		error = ng_tracked_inherit(tracked, old);
 	known = tracked->image_count;
@@ -558,15 +559,22 @@ static void look_for_new_mappings(struct ng_session *session, struct ng_tracked 
 
 static void look_after(struct ng_session *session, struct ng_tracked *tracked)
 {
-	struct ng_diag diag = NG_DIAG_INIT;
+	int dead;
 
 	if (tracked->mapping_count > 1 && !tracked->is_loading)
 		look_for_new_mappings(session, tracked);
-	if (ng_tracked_is_disarmed(tracked)) {
-		ng_tracked_disarm(tracked);
-		if (!arm_mappings(session, tracked, &diag))
-			ng_tracked_gap(tracked, "the thread that held the breakpoint exited: calls "
-						"until it was armed again were not counted");
+	while ((dead = ng_tracked_find_dead(tracked)) >= 0) {
+		struct ng_armed *old = tracked->armed[dead];
+
+		tracked->armed[dead] = NULL;
+		ng_tracked_gap(tracked,
+			"the thread that held the breakpoint exited: calls until it "
+			"was armed again were not counted");
+		/* It has exited meanwhile: then its end comes as an event. */
+		(void)ng_uprobe_arm(session->engine, tracked->pid,
+			ng_traced_image_numbers(tracked->images[dead]), false,
+			&tracked->armed[dead], NULL);
+		ng_armed_free(old); /* takes 0.1 s: the new one is armed by then */
 	}
 }
 

@@ -161,13 +161,13 @@ void ng_tracked_end(struct ng_tracked *tracked, uint64_t time_ns, uint64_t cpu_n
 	tracked->ended = true;
 }
 
-bool ng_tracked_is_disarmed(const struct ng_tracked *tracked)
+int ng_tracked_find_dead(const struct ng_tracked *tracked)
 {
 	for (size_t i = 0; i < tracked->image_count; i++) {
 		if (tracked->armed[i] && ng_armed_is_dead(tracked->armed[i]))
-			return true;
+			return (int)i;
 	}
-	return false;
+	return -1;
 }
 
 void ng_tracked_disarm(struct ng_tracked *tracked)

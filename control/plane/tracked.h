@@ -90,8 +90,8 @@ void ng_tracked_gap(struct ng_tracked *tracked, const char *why);
 /** Ends a life. @param cpu_ns CPU time of the whole process; 0: as last read */
 void ng_tracked_end(struct ng_tracked *tracked, uint64_t time_ns, uint64_t cpu_ns);
 
-/** Has the breakpoint gone silently? */
-bool ng_tracked_is_disarmed(const struct ng_tracked *tracked);
+/** Has the breakpoint of an image gone silently? @return the image's index, or -1 */
+int ng_tracked_find_dead(const struct ng_tracked *tracked);
 void ng_tracked_disarm(struct ng_tracked *tracked);
 
 /** Fills a report's targets and foreign calls. @return 0; -ENOMEM: release the report all the same

@@ -87,7 +87,7 @@ void ng_threads_release(struct ng_threads *threads)
 }
 
 /* A thread that has begun to exit has let go of its memory: its maps read as empty. */
-static bool thread_has_memory(pid_t pid, pid_t tid)
+bool ng_process_has_memory(pid_t pid, pid_t tid)
 {
 	char path[PATH_BYTES], target[2];
 
@@ -110,7 +110,7 @@ int ng_process_threads(pid_t pid, struct ng_threads *ret_threads)
 	while ((entry = readdir(dir))) {
 		pid_t tid = atoi(entry->d_name);
 
-		if (tid <= 0 || !thread_has_memory(pid, tid))
+		if (tid <= 0 || !ng_process_has_memory(pid, tid))
 			continue;
 		if (threads.count == room) {
 			pid_t *grown = reallocarray(
@@ -139,7 +139,7 @@ int ng_process_live_thread(pid_t pid)
 	struct ng_threads threads = NG_THREADS_INIT;
 	int tid;
 
-	if (thread_has_memory(pid, pid))
+	if (ng_process_has_memory(pid, pid))
 		return pid;
 	tid = ng_process_threads(pid, &threads);
 	if (!tid)

@@ -52,6 +52,9 @@ void ng_threads_release(struct ng_threads *threads);
 /** The threads of a process that still have memory: no zombies. @return 0; -ESRCH; -ENOMEM */
 int ng_process_threads(pid_t pid, struct ng_threads *ret_threads);
 
+/** Has a thread memory still: has it not begun to exit? */
+bool ng_process_has_memory(pid_t pid, pid_t tid);
+
 /** Some live thread of a process, the main one if it lives. @return its tid; -ESRCH */
 int ng_process_live_thread(pid_t pid);
 
