@@ -26,7 +26,7 @@ struct ng_insn {
 	enum ng_insn_flow flow;
 	bool emulated;	  /* x86 uprobes emulate it: no single-step (kernel 5.15 and newer) */
 	bool probeable;	  /* the kernel accepts a uprobe on it, and it is safe there */
-	bool may_fault;	  /* reads or writes memory that is not the stack, the image's or g's */
+	bool may_fault;	  /* by memory that is not the stack, the image's or g's; or it divides */
 	bool compares;	  /* cmp or sub: may set the flags of a stack check */
 	bool moves_stack; /* writes rsp */
 	char mnemonic[16];
@@ -34,6 +34,9 @@ struct ng_insn {
 
 /**
  * Decodes one instruction.
+ *
+ * `emulated` and `probeable` follow arch/x86/kernel/uprobes.c of kernel 5.15 to 6.18; where these
+ * differ, the one that can less. What the kernel accepts and gets wrong is not probeable.
  *
  * @return 0; -EINVAL where the bytes are no 64-bit instruction or end within one
  */
