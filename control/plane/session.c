@@ -432,6 +432,14 @@ static void on_fork(struct ng_session *session, const struct ng_proc_event *even
 		ng_tracked_gap(child, "children are not followed by perf uprobe links");
 }
 
+/* Is it one of the command's wrappers, which stop at an exec until we let them go on? */
+static bool is_held_at_exec(pid_t pid)
+{
+	char comm[NG_COMM_MAX * 4];
+
+	return ng_process_tracer(pid, comm) == getpid();
+}
+
 /* A tracked process runs another image now: the old life ends, and a new one begins. */
 static void begin_new_life(
 	struct ng_session *session, struct ng_tracked *old, const struct ng_proc_event *event)
@@ -458,7 +466,7 @@ static void begin_new_life(
 	if (!error)
 		error = arm_mappings(session, tracked, &diag);
 	tracked->armed_at_ns = event->time_ns;
-	if (!error && tracked->image_count > known && tracked->pid != session->held) {
+	if (!error && tracked->image_count > known && !is_held_at_exec(tracked->pid)) {
 		tracked->armed_at_ns = ng_clock_ns();
 		ng_tracked_gap(tracked,
 			"the image was new: its calls before it was armed were not counted");
