@@ -1,0 +1,313 @@
+#include "control/engine/calibrate.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "control/engine/calibration_file.h"
+#include "control/engine/stand.h"
+#include "control/engine/uprobe.h"
+#include "core/base/clock.h"
+#include "core/stat/window.h"
+
+/*
+ * Short batches, so that few of them are interrupted and the median is one that was not; in rounds
+ * over all loops, so that each sees the whole of what else the machine did meanwhile.
+ */
+#define BATCH_NS	  50e3
+#define BATCHES_MAX	  128 /* a round */
+#define ROUNDS		  10
+#define ROUND_NS	  (4 * NG_NS_PER_MS)
+#define WINDOWS		  10
+#define WINDOW_NS	  NG_NS_PER_MS
+#define ITERATIONS_MAX	  1024
+#define UNARMED_BATCHES	  64
+#define UNARMED_BATCH_MAX NG_NS_PER_MS
+
+/* Window logs note iterations that take a quarter of a hit; an unarmed one takes 2 ns, and the
+ * clock 25. */
+#define THRESHOLD_SHARE 0.25
+
+struct loop_run {
+	uint32_t site;	     /* its number at the engine */
+	uint32_t iterations; /* a batch */
+	uint64_t hits;
+	double batch_ns[ROUNDS * BATCHES_MAX]; /* an iteration, by batch */
+	size_t batch_count;
+	double window_ns[WINDOWS];
+	double edge_ns[WINDOWS];
+	size_t window_count;
+};
+
+struct run {
+	struct ng_stand *stand;
+	struct ng_uprobe *engine;
+	int image_fd;
+	struct loop_run loops[NG_LOOP_COUNT];
+	struct ng_diag *diag;
+};
+
+static int prepare(struct run *run)
+{
+	int error = ng_stand_new(&run->stand, run->diag);
+
+	if (!error)
+		error = ng_uprobe_open(NG_ATTACH_AUTO, &run->engine, run->diag);
+	if (error)
+		return error;
+	run->image_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	if (run->image_fd < 0)
+		return ng_diag_set(
+			run->diag, -errno, "nowgate cannot open its own file: %s", strerror(errno));
+	for (int i = 0; !error && i < NG_LOOP_COUNT; i++) {
+		uint64_t offset;
+
+		error = ng_loop_offset(i, &offset, run->diag);
+		if (!error)
+			error = ng_uprobe_add_site(
+				run->engine, run->image_fd, offset, &run->loops[i].site, run->diag);
+	}
+	if (!error)
+		ng_uprobe_gate(run->engine, true);
+	return error;
+}
+
+/* How many iterations make a batch of BATCH_NS; the first few hits are left out, they are slow. */
+static int choose_iterations(struct run *run, int number)
+{
+	struct loop_run *loop = &run->loops[number];
+	const struct ng_batches batches = {
+		.loop = number, .iterations = 4, .batches = 4, .time_ns = ROUND_NS};
+	struct ng_times times;
+	double hit_ns;
+	int error = ng_stand_run(run->stand, &batches, &times, run->diag);
+
+	if (error)
+		return error;
+	loop->hits += times.count * batches.iterations;
+	hit_ns = (double)times.ns[times.count - 1] / batches.iterations;
+	loop->iterations = hit_ns * ITERATIONS_MAX < BATCH_NS ? ITERATIONS_MAX
+			   : hit_ns > BATCH_NS		      ? 1
+							      : (uint32_t)(BATCH_NS / hit_ns);
+	return 0;
+}
+
+static int run_round(struct run *run, int number)
+{
+	struct loop_run *loop = &run->loops[number];
+	const struct ng_batches batches = {.loop = number,
+		.iterations = loop->iterations,
+		.batches = BATCHES_MAX,
+		.time_ns = ROUND_NS};
+	struct ng_times times;
+	int error = ng_stand_run(run->stand, &batches, &times, run->diag);
+
+	if (error)
+		return error;
+	for (size_t i = 0; i < times.count; i++)
+		loop->batch_ns[loop->batch_count++] = (double)times.ns[i] / loop->iterations;
+	loop->hits += times.count * loop->iterations;
+	return 0;
+}
+
+/* A figure is worth nothing if the hits did not happen: each must have been counted, once. */
+static int check_counts(struct run *run)
+{
+	struct ng_tallies tallies = NG_TALLIES_INIT;
+	int error = ng_uprobe_read(run->engine, &tallies);
+
+	if (error)
+		return error;
+	for (int i = 0; !error && i < NG_LOOP_COUNT; i++) {
+		uint64_t counted = 0;
+
+		for (size_t j = 0; j < tallies.count; j++) {
+			if (tallies.items[j].key.site == run->loops[i].site)
+				counted += tallies.items[j].calls;
+		}
+		if (counted != run->loops[i].hits)
+			error = ng_diag_set(run->diag, -EIO,
+				"the probe on a known loop (%s) counted %" PRIu64 " of %" PRIu64
+				" hits: counts cannot be trusted here",
+				ng_loop_get(i)->insn, counted, run->loops[i].hits);
+	}
+	ng_tallies_release(&tallies);
+	return error;
+}
+
+static int measure_armed(struct run *run)
+{
+	uint32_t numbers[NG_LOOP_COUNT];
+	struct ng_armed *armed;
+	int error;
+
+	for (int i = 0; i < NG_LOOP_COUNT; i++)
+		numbers[i] = run->loops[i].site;
+	/* All at once: disarming what was armed for long takes 8 ms. */
+	error = ng_uprobe_arm(run->engine, ng_stand_pid(run->stand),
+		(struct ng_site_numbers){.items = numbers, .count = NG_LOOP_COUNT}, false, &armed,
+		run->diag);
+	if (error)
+		return error;
+	for (int i = 0; !error && i < NG_LOOP_COUNT; i++)
+		error = choose_iterations(run, i);
+	for (int round = 0; !error && round < ROUNDS; round++) {
+		for (int i = 0; !error && i < NG_LOOP_COUNT; i++)
+			error = run_round(run, i);
+	}
+	ng_armed_free(armed);
+	return error ? error : check_counts(run);
+}
+
+/* What an iteration takes when nothing is armed. */
+static int measure_unarmed(struct run *run, int number, uint32_t iterations, double *ret_ns)
+{
+	const struct ng_batches batches = {.loop = number,
+		.iterations = iterations,
+		.batches = UNARMED_BATCHES,
+		.time_ns = UNARMED_BATCH_MAX};
+	double values[UNARMED_BATCHES];
+	struct ng_times times;
+	int error = ng_stand_run(run->stand, &batches, &times, run->diag);
+
+	if (error)
+		return error;
+	for (size_t i = 0; i < times.count; i++)
+		values[i] = (double)times.ns[i] / iterations;
+	*ret_ns = ng_quartiles_of(values, times.count).median;
+	return 0;
+}
+
+static int conclude_armed(struct run *run, struct ng_calibration *calibration)
+{
+	for (int i = 0; i < NG_LOOP_COUNT; i++) {
+		struct loop_run *loop = &run->loops[i];
+		struct ng_cost *cost = &calibration->costs[i];
+		struct ng_quartiles armed = ng_quartiles_of(loop->batch_ns, loop->batch_count);
+		double unarmed_ns;
+		int error = measure_unarmed(run, i, loop->iterations, &unarmed_ns);
+
+		if (error)
+			return error;
+		cost->low_ns = armed.low - unarmed_ns;
+		cost->median_ns = armed.median - unarmed_ns;
+		cost->high_ns = armed.high - unarmed_ns;
+		cost->batches = (uint32_t)loop->batch_count;
+		calibration->hits += loop->hits;
+		if (cost->low_ns <= 0)
+			return ng_diag_set(run->diag, -EIO,
+				"a hit on a known loop (%s) takes no time: the clock is not fit "
+				"to calibrate by",
+				ng_loop_get(i)->insn);
+	}
+	return 0;
+}
+
+/* Arms once for WINDOW_NS. A window that the child slept through is left out. */
+static int run_window(struct run *run, int number, double hit_ns)
+{
+	const struct timespec dwell = {.tv_nsec = WINDOW_NS};
+	const struct ng_watch watch = {
+		.loop = number, .threshold_ns = (uint32_t)(hit_ns * THRESHOLD_SHARE)};
+	struct loop_run *loop = &run->loops[number];
+	struct ng_armed *armed;
+	struct ng_window window;
+	struct ng_times times;
+	double unarmed_ns;
+	int error;
+
+	error = measure_unarmed(run, number, 1, &unarmed_ns);
+	if (!error)
+		error = ng_stand_watch(run->stand, &watch, run->diag);
+	if (error)
+		return error;
+	error = ng_uprobe_arm(run->engine, ng_stand_pid(run->stand),
+		(struct ng_site_numbers){.items = &loop->site, .count = 1}, false, &armed,
+		run->diag);
+	if (error)
+		return error;
+	(void)nanosleep(&dwell, NULL); /* a shorter window does no harm */
+	ng_armed_free(armed);
+	error = ng_stand_unwatch(run->stand, &times, run->diag);
+	if (error)
+		return error;
+	const struct ng_window_log log = {.ns = times.ns,
+		.index = times.index,
+		.count = times.count,
+		.unarmed_ns = unarmed_ns};
+	if (ng_window_measure(&log, &window))
+		return 0;
+	loop->window_ns[loop->window_count] = window.hit_ns;
+	loop->edge_ns[loop->window_count++] = window.edge_ns;
+	return 0;
+}
+
+static int measure_windows(struct run *run, struct ng_calibration *calibration)
+{
+	int error = 0;
+
+	if (ng_uprobe_attach(run->engine) != NG_ATTACH_TRACEFS)
+		return 0; /* a link takes 7 ms to attach and 100 to detach */
+	for (int i = 0; !error && i < WINDOWS * NG_LOOP_COUNT; i++)
+		error = run_window(
+			run, i % NG_LOOP_COUNT, calibration->costs[i % NG_LOOP_COUNT].median_ns);
+	for (int i = 0; !error && i < NG_LOOP_COUNT; i++) {
+		struct loop_run *loop = &run->loops[i];
+		struct ng_cost *cost = &calibration->costs[i];
+
+		cost->window_ns = ng_quartiles_of(loop->window_ns, loop->window_count);
+		cost->edge_ns = ng_quartiles_of(loop->edge_ns, loop->window_count);
+		cost->windows = (uint32_t)loop->window_count;
+	}
+	return error;
+}
+
+int ng_calibrate(struct ng_calibration *ret_calibration, struct ng_diag *diag)
+{
+	struct ng_calibration calibration = {.measured_at_s = (uint64_t)time(NULL)};
+	const uint64_t start = ng_clock_ns();
+	struct run *run = calloc(1, sizeof(*run));
+	int error;
+
+	if (!run)
+		return -ENOMEM;
+	run->image_fd = -1;
+	run->diag = diag;
+	error = prepare(run);
+	if (!error)
+		error = measure_armed(run);
+	if (!error)
+		error = conclude_armed(run, &calibration);
+	if (!error)
+		error = measure_windows(run, &calibration);
+	ng_stand_free(run->stand);
+	ng_uprobe_close(run->engine);
+	if (run->image_fd >= 0)
+		close(run->image_fd);
+	free(run);
+	if (error)
+		return error;
+	calibration.took_ns = ng_clock_ns() - start;
+	*ret_calibration = calibration;
+	return 0;
+}
+
+int ng_calibration_renew(struct ng_calibration *ret_calibration, struct ng_diag *diag)
+{
+	int error = ng_calibrate(ret_calibration, diag);
+
+	if (!error)
+		(void)ng_calibration_save(ret_calibration); /* else the next run measures again */
+	return error;
+}
+
+int ng_calibration_get(struct ng_calibration *ret_calibration, struct ng_diag *diag)
+{
+	/* Why there is none, or why it is not of this machine, does not matter: it is measured. */
+	if (!ng_calibration_load(ret_calibration))
+		return 0;
+	return ng_calibration_renew(ret_calibration, diag);
+}
