@@ -53,9 +53,13 @@ static bool is_inside(const struct ng_flow *flow, uint64_t address)
 	return address >= flow->address && address - flow->address < flow->size_bytes;
 }
 
-static bool is_jump(const struct ng_insn *insn)
+/* Does it lead to elsewhere in the body? A call of the entry is a recursion: another call. */
+static bool is_edge(const struct ng_flow *flow, const struct ng_insn *insn)
 {
-	return insn->flow == NG_INSN_JUMP || insn->flow == NG_INSN_BRANCH;
+	if (insn->flow != NG_INSN_JUMP && insn->flow != NG_INSN_BRANCH &&
+		(insn->flow != NG_INSN_CALL || insn->target == flow->address))
+		return false;
+	return is_inside(flow, insn->target);
 }
 
 /* Follows straight on from an offset until known code, or an end. */
@@ -66,7 +70,7 @@ static int follow(struct ng_flow *flow, struct work *work, size_t offset)
 
 	while (!error && !ng_flow_is_start(flow, offset) && ng_flow_insn(flow, offset, &insn)) {
 		flow->starts[offset / 8] |= (uint8_t)(1u << offset % 8);
-		if (is_jump(&insn) && is_inside(flow, insn.target)) {
+		if (is_edge(flow, &insn)) {
 			uint32_t target = (uint32_t)(insn.target - flow->address);
 
 			error = add_edge(flow, (uint32_t)offset, target);
@@ -82,6 +86,18 @@ static int follow(struct ng_flow *flow, struct work *work, size_t offset)
 	return error;
 }
 
+/* Where the next instruction begins, but not beyond the next that is known to begin there. */
+static size_t next_in_sweep(const struct ng_flow *flow, size_t offset, size_t length)
+{
+	if (ng_flow_is_start(flow, offset))
+		return offset + length;
+	for (size_t i = 1; i < length; i++) {
+		if (ng_flow_is_start(flow, offset + i))
+			return offset + i;
+	}
+	return offset + length;
+}
+
 /* Code that only an indirect jump reaches can jump too. Wrong edges, from data read as code, only
  * make us more careful. */
 static int sweep(struct ng_flow *flow)
@@ -94,11 +110,10 @@ static int sweep(struct ng_flow *flow)
 			offset++;
 			continue;
 		}
-		if (is_jump(&insn) && is_inside(flow, insn.target) &&
-			!ng_flow_is_start(flow, offset))
+		if (is_edge(flow, &insn) && !ng_flow_is_start(flow, offset))
 			error = add_edge(
 				flow, (uint32_t)offset, (uint32_t)(insn.target - flow->address));
-		offset += insn.length;
+		offset = next_in_sweep(flow, offset, insn.length);
 	}
 	return error;
 }
@@ -118,7 +133,7 @@ int ng_flow_open(struct ng_flow *flow, const uint8_t *code, size_t size_bytes, u
 	while (!error && work.count)
 		error = follow(flow, &work, work.offsets[--work.count]);
 	free(work.offsets);
-	if (!error && flow->has_indirect_jump)
+	if (!error)
 		error = sweep(flow);
 	if (error)
 		ng_flow_close(flow);
@@ -141,6 +156,15 @@ bool ng_flow_is_target(const struct ng_flow *flow, size_t offset)
 {
 	for (size_t i = 0; i < flow->edge_count; i++) {
 		if (flow->edges[i].to == offset)
+			return true;
+	}
+	return false;
+}
+
+bool ng_flow_is_split(const struct ng_flow *flow, size_t offset, size_t length)
+{
+	for (size_t i = 0; i < flow->edge_count; i++) {
+		if (flow->edges[i].to > offset && flow->edges[i].to < offset + length)
 			return true;
 	}
 	return false;

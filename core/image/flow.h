@@ -10,7 +10,8 @@
 
 #define NG_FLOW_CODE_MAX (8u << 20) /* bytes of a function; what is longer is not looked at */
 
-/** A direct jump or branch within the function, by offsets. */
+/** A direct jump or branch within the function, by offsets; also a call of anything but the entry,
+ * which is a jump with a return address. */
 struct ng_flow_edge {
 	uint32_t from;
 	uint32_t to;
@@ -29,7 +30,9 @@ struct ng_flow {
 
 /**
  * Follows the code from its entry, through each direct jump; and sweeps once through all of it, for
- * jumps in code that only an indirect jump reaches.
+ * jumps in code that only an indirect jump or the unwinder (a C++ landing pad) reaches.
+ *
+ * Jumps from outside of the function are not seen: it is taken to be entered at its entry alone.
  *
  * @return 0; -E2BIG; -ENOMEM
  */
@@ -41,6 +44,9 @@ bool ng_flow_is_start(const struct ng_flow *flow, size_t offset);
 
 /** Does any jump lead to this offset? */
 bool ng_flow_is_target(const struct ng_flow *flow, size_t offset);
+
+/** Does any jump lead into the middle of what is decoded at this offset, of length bytes? */
+bool ng_flow_is_split(const struct ng_flow *flow, size_t offset, size_t length);
 
 /** Decodes the instruction at an offset; false where there is none. */
 bool ng_flow_insn(const struct ng_flow *flow, size_t offset, struct ng_insn *ret_insn);

@@ -213,6 +213,8 @@ static bool may_fault(const ZydisDecodedInstruction *insn, const ZydisDecodedOpe
 static bool writes_stack_pointer(
 	const ZydisDecodedInstruction *insn, const ZydisDecodedOperand *operands)
 {
+	if (insn->meta.category == ZYDIS_CATEGORY_CALL || insn->meta.category == ZYDIS_CATEGORY_RET)
+		return false; /* the one undoes the other */
 	for (ZyanU8 i = 0; i < insn->operand_count; i++) {
 		if (operands[i].type == ZYDIS_OPERAND_TYPE_REGISTER &&
 			operands[i].reg.value == ZYDIS_REGISTER_RSP &&

@@ -28,7 +28,7 @@ struct ng_insn {
 	bool probeable;	  /* the kernel accepts a uprobe on it, and it is safe there */
 	bool may_fault;	  /* by memory that is not the stack, the image's or g's; or it divides */
 	bool compares;	  /* cmp or sub: may set the flags of a stack check */
-	bool moves_stack; /* writes rsp */
+	bool moves_stack; /* writes rsp, and is no call or return */
 	char mnemonic[16];
 };
 

@@ -16,51 +16,100 @@
 /* A straight line longer than this holds no better place than its beginning. */
 #define LINE_INSNS_MAX 64
 
-/* Does the code at an offset save what it must, call, and jump back to the entry? That is what a
- * failed stack check does (runtime.morestack), and nothing else that begins this way. */
-static bool is_morestack_tail(const struct ng_flow *flow, size_t offset)
+/** Go's stack check, by offsets. */
+struct check {
+	size_t end;	 /* behind its last branch; 0: there is none */
+	size_t tail;	 /* where a failed check goes on … */
+	size_t tail_end; /* … up to behind its jump back */
+	bool proven;	 /* what comes after it runs once, however often the check fails */
+};
+
+/*
+ * Does the code at an offset save what it must, call, and jump back to the entry? That is what a
+ * failed stack check does (runtime.morestack), and nothing else that begins this way. With a second
+ * call the first is a panic's, which never returns, and the tail only happens to follow it.
+ *
+ * @return the offset behind it, or 0
+ */
+static size_t skip_morestack_tail(const struct ng_flow *flow, size_t offset)
 {
-	bool called = false;
+	int calls = 0;
 
 	for (int i = 0; i < TAIL_INSNS_MAX; i++) {
 		struct ng_insn insn;
 
 		if (!ng_flow_insn(flow, offset, &insn))
-			return false;
+			return 0;
+		offset += insn.length;
 		switch (insn.flow) {
 		case NG_INSN_NEXT:
 			break;
 		case NG_INSN_CALL:
-			called = true;
+		case NG_INSN_INDIRECT_CALL: /* by the GOT, in a shared build */
+			calls++;
 			break;
 		case NG_INSN_JUMP:
-			return called && insn.target == flow->address;
+			return calls == 1 && insn.target == flow->address ? offset : 0;
 		default:
-			return false;
+			return 0;
 		}
-		offset += insn.length;
 	}
-	return false;
+	return 0;
 }
 
-/* Is the tail reached from the check alone? Then its jump back repeats the check, and nothing else.
- */
-static bool is_reached_from_check_only(const struct ng_flow *flow, size_t tail, size_t check_end)
+/* Nothing else leads into the check or its tail: then the tail's jump repeats the check alone. */
+static bool is_check_closed(const struct ng_flow *flow, const struct check *check)
 {
 	for (size_t i = 0; i < flow->edge_count; i++) {
 		const struct ng_flow_edge *edge = &flow->edges[i];
+		const bool from_tail = edge->from >= check->tail && edge->from < check->tail_end;
 
-		if (edge->to == tail && edge->from >= check_end)
+		if (edge->to < check->end && !from_tail)
+			return false;
+		if (edge->to == check->tail && edge->from >= check->end)
+			return false;
+		if (edge->to > check->tail && edge->to < check->tail_end)
 			return false;
 	}
 	return true;
 }
 
-/* The offset behind Go's stack check; 0 where the function has none. */
-static size_t skip_stack_check(const struct ng_flow *flow)
+/* cmp 0x10(%reg),%reg or 0x18: g's stackguard0, or stackguard1 in code for the system stack. */
+static bool compares_guard(const struct ng_flow *flow, const struct ng_insn *insn)
 {
-	size_t offset = 0, check_end = 0, tail = 0;
-	bool compared = false;
+	const uint8_t *bytes = flow->code + (insn->address - flow->address);
+
+	return insn->length == 4 && (bytes[0] & 0xf8) == 0x48 && bytes[1] == 0x3b &&
+	       (bytes[2] & 0xc0) == 0x40 && (bytes[2] & 7) != 4 &&
+	       (bytes[3] == 0x10 || bytes[3] == 0x18);
+}
+
+/* Takes a branch that may be the check's. @return whether the check may go on behind it */
+static bool take_branch(
+	const struct ng_flow *flow, const struct ng_insn *branch, bool guarded, struct check *check)
+{
+	const size_t end = (size_t)(branch->address - flow->address) + branch->length;
+	const size_t tail = (size_t)(branch->target - flow->address);
+	size_t tail_end = 0;
+
+	if (branch->target <= branch->address)
+		return false;
+	if (tail < flow->size_bytes)
+		tail_end = skip_morestack_tail(flow, tail);
+	if (!tail_end) {
+		if (guarded) /* but its way back is not among the bytes that we have */
+			*check = (struct check){.end = end};
+		return false;
+	}
+	*check = (struct check){.end = end, .tail = tail, .tail_end = tail_end, .proven = true};
+	return true;
+}
+
+static struct check find_stack_check(const struct ng_flow *flow)
+{
+	struct check check = {0};
+	size_t offset = 0;
+	bool compared = false, guarded = false;
 
 	for (int i = 0; i < CHECK_INSNS_MAX; i++) {
 		struct ng_insn insn;
@@ -68,16 +117,17 @@ static size_t skip_stack_check(const struct ng_flow *flow)
 		if (!ng_flow_insn(flow, offset, &insn))
 			break;
 		offset += insn.length;
-		if (insn.flow == NG_INSN_BRANCH && compared && insn.target > flow->address &&
-			is_morestack_tail(flow, (size_t)(insn.target - flow->address))) {
-			check_end = offset;
-			tail = (size_t)(insn.target - flow->address);
+		if (insn.flow == NG_INSN_BRANCH && compared) {
+			if (!take_branch(flow, &insn, guarded, &check))
+				break;
 		} else if (insn.flow != NG_INSN_NEXT || insn.moves_stack) {
 			break; /* the frame is being set up: the check is over */
 		}
 		compared = insn.compares;
+		guarded = compares_guard(flow, &insn);
 	}
-	return check_end && is_reached_from_check_only(flow, tail, check_end) ? check_end : 0;
+	check.proven = check.proven && is_check_closed(flow, &check);
+	return check;
 }
 
 /* How good a place is; the better one wins, of two alike the first. */
@@ -110,13 +160,23 @@ struct choice {
 	struct ng_insn insn;
 };
 
+/* Whether a step on the line runs once a call, as far as jumps to it go. */
+static bool is_once(const struct ng_flow *flow, const struct ng_insn *insn, bool first)
+{
+	if (ng_flow_is_target(flow, (size_t)(insn->address - flow->address)))
+		return false;
+	return !flow->has_indirect_jump || insn->moves_stack || first;
+}
+
 /*
  * Walks the straight line from `start`: the instructions that each call runs once. It ends before
  * an instruction that a jump leads to, and with the first that can lead elsewhere or not come back.
  * With an indirect jump in the function its targets are unknown, so only the set-up of the frame is
  * sure: run twice, it would leave the stack askew.
+ *
+ * @param exact or else take the best place on the line, however often it runs
  */
-static struct choice choose_on_line(const struct ng_flow *flow, size_t start)
+static struct choice choose_on_line(const struct ng_flow *flow, size_t start, bool exact)
 {
 	struct choice best = {.rank = RANK_NONE};
 	bool framed = false, faulted = false;
@@ -126,14 +186,17 @@ static struct choice choose_on_line(const struct ng_flow *flow, size_t start)
 		struct ng_insn insn;
 		enum rank rank;
 
-		if (ng_flow_is_target(flow, offset) || !ng_flow_insn(flow, offset, &insn))
+		if (!ng_flow_insn(flow, offset, &insn))
+			break;
+		if (exact && ng_flow_is_target(flow, offset))
 			break;
 		rank = rank_of(&insn, framed, faulted);
-		if (flow->has_indirect_jump && !insn.moves_stack && i > 0)
+		if (exact && !is_once(flow, &insn, i == 0))
 			rank = RANK_NONE;
 		if (rank > best.rank)
 			best = (struct choice){.rank = rank, .offset = offset, .insn = insn};
-		if (insn.flow != NG_INSN_NEXT)
+		/* Where other code overlaps this, a breakpoint further on could be in its midst. */
+		if (insn.flow != NG_INSN_NEXT || ng_flow_is_split(flow, offset, insn.length))
 			break;
 		framed |= insn.moves_stack;
 		faulted |= insn.may_fault;
@@ -142,10 +205,38 @@ static struct choice choose_on_line(const struct ng_flow *flow, size_t start)
 	return best;
 }
 
-static void explain(const struct ng_flow *flow, size_t check_end, const struct choice *choice,
-	struct ng_site *site)
+/*
+ * The best place that each call runs once; or else the best one, with its reason in *ret_inexact,
+ * which is NULL otherwise.
+ */
+static struct choice choose(
+	const struct ng_flow *flow, const struct check *check, const char **ret_inexact)
 {
-	const char *where = check_end ? "after the stack check" : "no stack check";
+	struct choice choice = {.rank = RANK_NONE};
+
+	*ret_inexact = NULL;
+	if (!check->end || check->proven)
+		choice = choose_on_line(flow, check->end, true);
+	if (choice.rank != RANK_NONE)
+		return choice;
+	if (!check->end || check->proven)
+		*ret_inexact = "a jump leads back to it: it can run more than once a call";
+	else if (check->tail_end)
+		*ret_inexact = "a jump leads back into the stack check: it can run more than once";
+	else
+		*ret_inexact = "what a failed stack check does is not seen here: it may run again";
+	choice = choose_on_line(flow, check->end, false);
+	if (choice.rank == RANK_NONE && check->end)
+		choice = choose_on_line(flow, 0, false);
+	return choice;
+}
+
+static void explain(const struct ng_flow *flow, const struct check *check,
+	const struct choice *choice, struct ng_site *site)
+{
+	const char *where = choice->offset && choice->offset >= check->end && check->end
+				    ? "after the stack check"
+				    : "no stack check before it";
 	const char *what = "";
 
 	switch (choice->rank) {
@@ -168,7 +259,7 @@ static void explain(const struct ng_flow *flow, size_t check_end, const struct c
 		flow->has_indirect_jump ? "; jump tables limit the choice" : "");
 }
 
-static void fill(const struct ng_flow *flow, size_t check_end, const struct choice *choice,
+static void fill(const struct ng_flow *flow, const struct check *check, const struct choice *choice,
 	struct ng_site *site)
 {
 	site->entry = flow->address;
@@ -180,21 +271,7 @@ static void fill(const struct ng_flow *flow, size_t check_end, const struct choi
 	site->class = choice->insn.emulated ? NG_SITE_EMULATED : NG_SITE_STEPPED;
 	site->exact = true;
 	memcpy(site->insn, choice->insn.mnemonic, sizeof(site->insn));
-	explain(flow, check_end, choice, site);
-}
-
-/* A function whose first instruction is also a loop's: each turn hits. */
-static bool choose_looping(const struct ng_flow *flow, size_t start, struct ng_site *site)
-{
-	struct choice choice = {.rank = RANK_STEPPED, .offset = start};
-
-	if (!ng_flow_insn(flow, start, &choice.insn) || !choice.insn.probeable)
-		return false;
-	fill(flow, start, &choice, site);
-	site->exact = false;
-	(void)snprintf(site->why, sizeof(site->why),
-		"the code jumps back to this place: it can run more than once a call");
-	return true;
+	explain(flow, check, choice, site);
 }
 
 int ng_site_choose(const uint8_t *code, size_t size_bytes, uint64_t address, bool go,
@@ -202,7 +279,8 @@ int ng_site_choose(const uint8_t *code, size_t size_bytes, uint64_t address, boo
 {
 	struct ng_flow flow;
 	struct choice choice;
-	size_t check_end;
+	struct check check = {0};
+	const char *inexact;
 	int error;
 
 	if (!size_bytes)
@@ -213,13 +291,19 @@ int ng_site_choose(const uint8_t *code, size_t size_bytes, uint64_t address, boo
 			"it is too long to prove anything of it: %zu bytes", size_bytes);
 	if (error)
 		return error;
-	check_end = go ? skip_stack_check(&flow) : 0;
-	choice = choose_on_line(&flow, check_end);
-	if (choice.rank != RANK_NONE)
-		fill(&flow, check_end, &choice, ret_site);
-	else if (!choose_looping(&flow, check_end, ret_site))
+	if (go)
+		check = find_stack_check(&flow);
+	choice = choose(&flow, &check, &inexact);
+	if (choice.rank == RANK_NONE) {
 		error = ng_diag_set(diag, -ENOEXEC,
 			"it has no instruction that can carry a probe: too short, or no code");
+	} else {
+		fill(&flow, &check, &choice, ret_site);
+		if (inexact) {
+			ret_site->exact = false;
+			(void)snprintf(ret_site->why, sizeof(ret_site->why), "%s", inexact);
+		}
+	}
 	ng_flow_close(&flow);
 	return error;
 }

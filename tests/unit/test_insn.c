@@ -222,7 +222,8 @@ static void knows_what_may_fault(void **state)
 		bool may_fault;
 		bool moves_stack;
 	} samples[] = {
-		{CODE("\x55"), false, true}, {CODE("\x48\x83\xec\x18"), false, true},
+		{CODE("\x55"), false, true},
+		{CODE("\x48\x83\xec\x18"), false, true},
 		{CODE("\x48\x83\xfc\x18"), false, false},     /* cmp $0x18,%rsp */
 		{CODE("\x48\x89\xe5"), false, false},	      /* mov %rsp,%rbp */
 		{CODE("\x48\x89\xec"), false, true},	      /* mov %rbp,%rsp */
@@ -236,6 +237,8 @@ static void knows_what_may_fault(void **state)
 		{CODE("\x48\xf7\xf1"), true, false},	  /* div %rcx */
 		{CODE("\x0f\x1f\x40\x00"), false, false}, /* nop */
 		{CODE("\xc9"), false, true},		  /* leave */
+		{CODE("\xe8\x00\x00\x00\x00"), false, false},
+		{CODE("\xc3"), false, false},
 	};
 
 	(void)state;
