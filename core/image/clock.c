@@ -59,7 +59,7 @@ static bool is_runtime_internal(const char *name)
 	static const char *const internal[] = {
 		"runtime.", "runtime/", "internal/", "sync.", "sync/"};
 	static const char *const of_time[] = {"time.Since", "time.Until", "time.when", "time.init",
-		"time.runtimeNano", "time.Time.", "time.(*Timer)", "time.(*Ticker)", "time.NewT",
+		"time.Time.", "time.(*Timer)", "time.(*Ticker)", "time.NewT",
 		"time.AfterFunc", "time.After", "time.Tick"};
 
 	for (size_t i = 0; i < sizeof(internal) / sizeof(internal[0]); i++) {
