@@ -11,6 +11,7 @@ static const struct {
 	int (*run)(int argc, char **argv);
 	const char *what;
 } commands[] = {
+	{"site", ng_cmd_site, "show where a function would be probed, and why"},
 	{"stat", ng_cmd_stat, "count calls, exactly"},
 };
 
