@@ -13,6 +13,7 @@ static const struct {
 } commands[] = {
 	{"site", ng_cmd_site, "show where a function would be probed, and why"},
 	{"stat", ng_cmd_stat, "count calls, exactly"},
+	{"doctor", ng_cmd_doctor, "can tracing work here, and what does it cost"},
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))

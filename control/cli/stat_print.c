@@ -21,11 +21,6 @@ static double rate_hz(uint64_t calls, uint64_t ns)
 	return ns ? (double)calls / seconds(ns) : 0;
 }
 
-static const char *class_name(enum ng_site_class class)
-{
-	return class == NG_SITE_EMULATED ? "emulated" : "single-stepped";
-}
-
 /* ns that all hits of a function took; negative where costs are not known. */
 static double lost_ns(const struct ng_stat_print *print, const struct ng_report_function *function)
 {
@@ -181,7 +176,7 @@ static json_t *json_of_site(const struct ng_report_site *site)
 	json_t *object = json_pack("{s:s, s:I, s:I, s:s, s:s, s:b, s:I}", "image",
 		site->image->path, "delta", (json_int_t)site->site->delta, "offset",
 		(json_int_t)site->site->offset, "insn", site->site->insn, "class",
-		class_name(site->site->class), "exact", site->site->exact, "calls",
+		ng_site_class_name(site->site->class), "exact", site->site->exact, "calls",
 		(json_int_t)site->calls);
 
 	if (object && site->site->caller)

@@ -47,8 +47,30 @@ struct run {
 	struct ng_uprobe *engine;
 	int image_fd;
 	struct loop_run loops[NG_LOOP_COUNT];
+	int loop_count; /* the first so many are used */
 	struct ng_diag *diag;
 };
+
+static struct run *run_new(int loop_count, struct ng_diag *diag)
+{
+	struct run *run = calloc(1, sizeof(*run));
+
+	if (!run)
+		return NULL;
+	run->image_fd = -1;
+	run->loop_count = loop_count;
+	run->diag = diag;
+	return run;
+}
+
+static void run_free(struct run *run)
+{
+	ng_stand_free(run->stand);
+	ng_uprobe_close(run->engine);
+	if (run->image_fd >= 0)
+		close(run->image_fd);
+	free(run);
+}
 
 static int prepare(struct run *run)
 {
@@ -62,7 +84,7 @@ static int prepare(struct run *run)
 	if (run->image_fd < 0)
 		return ng_diag_set(
 			run->diag, -errno, "nowgate cannot open its own file: %s", strerror(errno));
-	for (int i = 0; !error && i < NG_LOOP_COUNT; i++) {
+	for (int i = 0; !error && i < run->loop_count; i++) {
 		uint64_t offset;
 
 		error = ng_loop_offset(i, &offset, run->diag);
@@ -121,7 +143,7 @@ static int check_counts(struct run *run)
 
 	if (error)
 		return error;
-	for (int i = 0; !error && i < NG_LOOP_COUNT; i++) {
+	for (int i = 0; !error && i < run->loop_count; i++) {
 		uint64_t counted = 0;
 
 		for (size_t j = 0; j < tallies.count; j++) {
@@ -138,24 +160,24 @@ static int check_counts(struct run *run)
 	return error;
 }
 
-static int measure_armed(struct run *run)
+static int measure_armed(struct run *run, int rounds)
 {
 	uint32_t numbers[NG_LOOP_COUNT];
 	struct ng_armed *armed;
 	int error;
 
-	for (int i = 0; i < NG_LOOP_COUNT; i++)
+	for (int i = 0; i < run->loop_count; i++)
 		numbers[i] = run->loops[i].site;
 	/* All at once: disarming what was armed for long takes 8 ms. */
 	error = ng_uprobe_arm(run->engine, ng_stand_pid(run->stand),
-		(struct ng_site_numbers){.items = numbers, .count = NG_LOOP_COUNT}, false, &armed,
-		run->diag);
+		(struct ng_site_numbers){.items = numbers, .count = (size_t)run->loop_count}, false,
+		&armed, run->diag);
 	if (error)
 		return error;
-	for (int i = 0; !error && i < NG_LOOP_COUNT; i++)
+	for (int i = 0; !error && i < run->loop_count; i++)
 		error = choose_iterations(run, i);
-	for (int round = 0; !error && round < ROUNDS; round++) {
-		for (int i = 0; !error && i < NG_LOOP_COUNT; i++)
+	for (int round = 0; !error && round < rounds; round++) {
+		for (int i = 0; !error && i < run->loop_count; i++)
 			error = run_round(run, i);
 	}
 	ng_armed_free(armed);
@@ -183,7 +205,7 @@ static int measure_unarmed(struct run *run, int number, uint32_t iterations, dou
 
 static int conclude_armed(struct run *run, struct ng_calibration *calibration)
 {
-	for (int i = 0; i < NG_LOOP_COUNT; i++) {
+	for (int i = 0; i < run->loop_count; i++) {
 		struct loop_run *loop = &run->loops[i];
 		struct ng_cost *cost = &calibration->costs[i];
 		struct ng_quartiles armed = ng_quartiles_of(loop->batch_ns, loop->batch_count);
@@ -251,10 +273,10 @@ static int measure_windows(struct run *run, struct ng_calibration *calibration)
 
 	if (ng_uprobe_attach(run->engine) != NG_ATTACH_TRACEFS)
 		return 0; /* a link takes 7 ms to attach and 100 to detach */
-	for (int i = 0; !error && i < WINDOWS * NG_LOOP_COUNT; i++)
-		error = run_window(
-			run, i % NG_LOOP_COUNT, calibration->costs[i % NG_LOOP_COUNT].median_ns);
-	for (int i = 0; !error && i < NG_LOOP_COUNT; i++) {
+	for (int i = 0; !error && i < WINDOWS * run->loop_count; i++)
+		error = run_window(run, i % run->loop_count,
+			calibration->costs[i % run->loop_count].median_ns);
+	for (int i = 0; !error && i < run->loop_count; i++) {
 		struct loop_run *loop = &run->loops[i];
 		struct ng_cost *cost = &calibration->costs[i];
 
@@ -269,30 +291,40 @@ int ng_calibrate(struct ng_calibration *ret_calibration, struct ng_diag *diag)
 {
 	struct ng_calibration calibration = {.measured_at_s = (uint64_t)time(NULL)};
 	const uint64_t start = ng_clock_ns();
-	struct run *run = calloc(1, sizeof(*run));
+	struct run *run = run_new(NG_LOOP_COUNT, diag);
 	int error;
 
 	if (!run)
 		return -ENOMEM;
-	run->image_fd = -1;
-	run->diag = diag;
 	error = prepare(run);
 	if (!error)
-		error = measure_armed(run);
+		error = measure_armed(run, ROUNDS);
 	if (!error)
 		error = conclude_armed(run, &calibration);
 	if (!error)
 		error = measure_windows(run, &calibration);
-	ng_stand_free(run->stand);
-	ng_uprobe_close(run->engine);
-	if (run->image_fd >= 0)
-		close(run->image_fd);
-	free(run);
+	run_free(run);
 	if (error)
 		return error;
 	calibration.took_ns = ng_clock_ns() - start;
 	*ret_calibration = calibration;
 	return 0;
+}
+
+int ng_calibrate_try(uint64_t *ret_hits, struct ng_diag *diag)
+{
+	struct run *run = run_new(1, diag);
+	int error;
+
+	if (!run)
+		return -ENOMEM;
+	error = prepare(run);
+	if (!error)
+		error = measure_armed(run, 1);
+	if (!error)
+		*ret_hits = run->loops[0].hits;
+	run_free(run);
+	return error;
 }
 
 int ng_calibration_renew(struct ng_calibration *ret_calibration, struct ng_diag *diag)

@@ -53,6 +53,14 @@ struct ng_calibration {
 int ng_calibrate(struct ng_calibration *ret_calibration, struct ng_diag *diag);
 
 /**
+ * Tries whether probes work, in 0.2 s: places one in a private child, and counts its hits.
+ *
+ * @param ret_hits how many there were, each counted
+ * @return as ng_calibrate()
+ */
+int ng_calibrate_try(uint64_t *ret_hits, struct ng_diag *diag);
+
+/**
  * Loads this machine's calibration if there is one (control/engine/calibration_file.h), else
  * measures and stores it.
  *

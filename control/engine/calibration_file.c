@@ -22,11 +22,6 @@
 
 #define TIME_FORMAT "%Y-%m-%dT%H:%M:%SZ"
 
-static const char *const class_names[] = {
-	[NG_SITE_EMULATED] = "emulated",
-	[NG_SITE_STEPPED] = "stepped",
-};
-
 /* FNV-1a: tells builds apart, keeps nobody out. */
 static uint64_t hash_bytes(const unsigned char *bytes, size_t count)
 {
@@ -79,8 +74,9 @@ static json_t *cost_to_json(enum ng_loop_number number, const struct ng_cost *co
 {
 	const struct ng_loop *loop = ng_loop_get(number);
 	json_t *object = json_pack("{s:s, s:s, s:f, s:f, s:f, s:I}", "class",
-		class_names[loop->class], "insn", loop->insn, "cost_ns", cost->median_ns, "low_ns",
-		cost->low_ns, "high_ns", cost->high_ns, "batches", (json_int_t)cost->batches);
+		ng_site_class_name(loop->class), "insn", loop->insn, "cost_ns", cost->median_ns,
+		"low_ns", cost->low_ns, "high_ns", cost->high_ns, "batches",
+		(json_int_t)cost->batches);
 
 	if (!object || !cost->windows)
 		return object;
@@ -169,7 +165,7 @@ static int parse_cost(json_t *object, enum ng_loop_number number, struct ng_cost
 	struct ng_cost cost = {0};
 	json_int_t batches, windows;
 
-	if (!json_is_object(object) || !is_same(object, "class", class_names[loop->class]) ||
+	if (!json_is_object(object) || !is_same(object, "class", ng_site_class_name(loop->class)) ||
 		!is_same(object, "insn", loop->insn) ||
 		json_unpack(object, "{s:F, s:F, s:F, s:I}", "cost_ns", &cost.median_ns, "low_ns",
 			&cost.low_ns, "high_ns", &cost.high_ns, "batches", &batches) ||

@@ -308,6 +308,11 @@ int ng_site_choose(const uint8_t *code, size_t size_bytes, uint64_t address, boo
 	return error;
 }
 
+const char *ng_site_class_name(enum ng_site_class class)
+{
+	return class == NG_SITE_EMULATED ? "emulated" : "single-stepped";
+}
+
 void ng_sites_release(struct ng_sites *sites)
 {
 	for (size_t i = 0; i < sites->count; i++) {

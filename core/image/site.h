@@ -23,6 +23,9 @@ enum ng_site_class {
 	NG_SITE_STEPPED,
 };
 
+/** "emulated" or "single-stepped". */
+const char *ng_site_class_name(enum ng_site_class class);
+
 /** What kind of code the site stands in. */
 enum ng_site_kind {
 	NG_SITE_FUNCTION,     /* the function itself */

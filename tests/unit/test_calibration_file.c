@@ -132,7 +132,7 @@ static void refuses_what_cannot_be(void **state)
 			-EINVAL},
 		{"\"hits\": 200000", "\"hits\": 0", -EINVAL},
 		{"\"hits\": 200000", "\"hats\": 200000", -EINVAL},
-		{"\"class\": \"emulated\"", "\"class\": \"stepped\"", -EINVAL},
+		{"\"class\": \"emulated\"", "\"class\": \"single-stepped\"", -EINVAL},
 		{"\"insn\": \"call\"", "\"insn\": \"jump\"", -EINVAL},
 		{"\"cost_ns\": 790.5", "\"cost_ns\": -790.5", -EINVAL},
 		{"\"cost_ns\": 790.5", "\"cost_ns\": 0", -EINVAL},
