@@ -50,7 +50,7 @@ bool ng_flow_insn(const struct ng_flow *flow, size_t offset, struct ng_insn *ret
 
 static bool is_inside(const struct ng_flow *flow, uint64_t address)
 {
-	return address >= flow->address && address - flow->address < flow->size_bytes;
+	return address - flow->address < flow->size_bytes; /* also where the code wraps around */
 }
 
 /* Does it lead to elsewhere in the body? A call of the entry is a recursion: another call. */

@@ -12,20 +12,18 @@ static void init_decoder(ZydisDecoder *decoder)
 	(void)ZydisDecoderInit(decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
 }
 
-static bool is_direct(const ZydisDecodedInstruction *insn, const ZydisDecodedOperand *operands)
+static bool is_direct(const ZydisDecodedInstruction *insn)
 {
-	return insn->operand_count_visible && operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE &&
-	       operands[0].imm.is_relative;
+	return insn->raw.imm[0].is_relative; /* jumps of AVX-512's forerunner have it second */
 }
 
-static enum ng_insn_flow flow_of(
-	const ZydisDecodedInstruction *insn, const ZydisDecodedOperand *operands)
+static enum ng_insn_flow flow_of(const ZydisDecodedInstruction *insn)
 {
 	switch (insn->meta.category) {
 	case ZYDIS_CATEGORY_CALL:
-		return is_direct(insn, operands) ? NG_INSN_CALL : NG_INSN_INDIRECT_CALL;
+		return is_direct(insn) ? NG_INSN_CALL : NG_INSN_INDIRECT_CALL;
 	case ZYDIS_CATEGORY_UNCOND_BR:
-		return is_direct(insn, operands) ? NG_INSN_JUMP : NG_INSN_INDIRECT_JUMP;
+		return is_direct(insn) ? NG_INSN_JUMP : NG_INSN_INDIRECT_JUMP;
 	case ZYDIS_CATEGORY_COND_BR:
 		return NG_INSN_BRANCH;
 	case ZYDIS_CATEGORY_RET:
@@ -254,7 +252,6 @@ int ng_insn_decode(
 	ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
 	ZydisDecodedInstruction insn;
 	ZydisDecoder decoder;
-	ZyanU64 target = 0;
 
 	init_decoder(&decoder);
 	if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, code, size_bytes, &insn, operands)))
@@ -262,7 +259,7 @@ int ng_insn_decode(
 	*ret_insn = (struct ng_insn){
 		.address = address,
 		.length = insn.length,
-		.flow = flow_of(&insn, operands),
+		.flow = flow_of(&insn),
 		.emulated = is_probeable(&insn) && is_emulated(&insn),
 		.probeable = is_probeable(&insn),
 		.may_fault = may_fault(&insn, operands),
@@ -270,10 +267,8 @@ int ng_insn_decode(
 			insn.mnemonic == ZYDIS_MNEMONIC_CMP || insn.mnemonic == ZYDIS_MNEMONIC_SUB,
 		.moves_stack = writes_stack_pointer(&insn, operands),
 	};
-	if ((ret_insn->flow == NG_INSN_JUMP || ret_insn->flow == NG_INSN_BRANCH ||
-		    ret_insn->flow == NG_INSN_CALL) &&
-		ZYAN_SUCCESS(ZydisCalcAbsoluteAddress(&insn, &operands[0], address, &target)))
-		ret_insn->target = target;
+	if (is_direct(&insn))
+		ret_insn->target = address + insn.length + (uint64_t)insn.raw.imm[0].value.s;
 	(void)snprintf(ret_insn->mnemonic, sizeof(ret_insn->mnemonic), "%s",
 		mnemonic_of(insn.mnemonic)); /* cut: the longest are vector instructions */
 	return 0;

@@ -13,6 +13,9 @@
 #define CHECK_INSNS_MAX 8
 /* Its tail saves up to 9 integer and 15 float registers, calls morestack, and loads them again. */
 #define TAIL_INSNS_MAX 128
+/* Between a panic's call and the tail. */
+#define PADDING_NOPS_MAX 3
+#define INSN_BYTES_MAX	 15
 /* A straight line longer than this holds no better place than its beginning. */
 #define LINE_INSNS_MAX 64
 
@@ -57,6 +60,35 @@ static size_t skip_morestack_tail(const struct ng_flow *flow, size_t offset)
 	return 0;
 }
 
+/*
+ * Does control fall into what begins at an offset, the tail? What Go puts before it is a panic's
+ * call, with a nop perhaps so that the return address is the function's own; such a call never
+ * returns. All reached code is asked that ends there, or reaches over it.
+ */
+static bool falls_into(const struct ng_flow *flow, size_t offset, int nops)
+{
+	bool preceded = false;
+
+	for (size_t back = 1; back <= INSN_BYTES_MAX && back <= offset; back++) {
+		struct ng_insn insn;
+
+		if (!ng_flow_is_start(flow, offset - back) ||
+			!ng_flow_insn(flow, offset - back, &insn) || insn.length < back)
+			continue;
+		if (insn.length > back || insn.flow == NG_INSN_BRANCH)
+			return true;
+		if (insn.flow != NG_INSN_NEXT) {
+			preceded |= insn.flow == NG_INSN_CALL || insn.flow == NG_INSN_INDIRECT_CALL;
+			continue;
+		}
+		if (nops == PADDING_NOPS_MAX || strcmp(insn.mnemonic, "nop") != 0 ||
+			falls_into(flow, offset - back, nops + 1))
+			return true;
+		preceded = true;
+	}
+	return nops && !preceded; /* something else leads to the nop */
+}
+
 /* Nothing else leads into the check or its tail: then the tail's jump repeats the check alone. */
 static bool is_check_closed(const struct ng_flow *flow, const struct check *check)
 {
@@ -71,7 +103,7 @@ static bool is_check_closed(const struct ng_flow *flow, const struct check *chec
 		if (edge->to > check->tail && edge->to < check->tail_end)
 			return false;
 	}
-	return true;
+	return !falls_into(flow, check->tail, 0);
 }
 
 /* cmp 0x10(%reg),%reg or 0x18: g's stackguard0, or stackguard1 in code for the system stack. */
@@ -88,11 +120,12 @@ static bool compares_guard(const struct ng_flow *flow, const struct ng_insn *ins
 static bool take_branch(
 	const struct ng_flow *flow, const struct ng_insn *branch, bool guarded, struct check *check)
 {
-	const size_t end = (size_t)(branch->address - flow->address) + branch->length;
+	const size_t offset = (size_t)(branch->address - flow->address);
+	const size_t end = offset + branch->length;
 	const size_t tail = (size_t)(branch->target - flow->address);
 	size_t tail_end = 0;
 
-	if (branch->target <= branch->address)
+	if (tail <= offset)
 		return false;
 	if (tail < flow->size_bytes)
 		tail_end = skip_morestack_tail(flow, tail);

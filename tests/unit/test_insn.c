@@ -182,8 +182,7 @@ static void knows_flow_and_target(void **state)
 		enum ng_insn_flow flow;
 		uint64_t target;
 	} samples[] = {
-		{CODE("\x90"), NG_INSN_NEXT, 0},
-		{CODE("\xeb\xfe"), NG_INSN_JUMP, BASE},
+		{CODE("\x90"), NG_INSN_NEXT, 0}, {CODE("\xeb\xfe"), NG_INSN_JUMP, BASE},
 		{CODE("\xe9\xfb\xff\xff\xff"), NG_INSN_JUMP, BASE},
 		{CODE("\x76\x10"), NG_INSN_BRANCH, BASE + 0x12},
 		{CODE("\x0f\x86\x10\x00\x00\x00"), NG_INSN_BRANCH, BASE + 0x16},
@@ -192,14 +191,11 @@ static void knows_flow_and_target(void **state)
 		{CODE("\xff\xd0"), NG_INSN_INDIRECT_CALL, 0},
 		{CODE("\xff\x15\x00\x00\x00\x00"), NG_INSN_INDIRECT_CALL, 0},
 		{CODE("\xff\xe0"), NG_INSN_INDIRECT_JUMP, 0},
-		{CODE("\xff\x24\xc1"), NG_INSN_INDIRECT_JUMP, 0},
-		{CODE("\xc3"), NG_INSN_STOP, 0},
-		{CODE("\xc2\x08\x00"), NG_INSN_STOP, 0},
-		{CODE("\xcc"), NG_INSN_STOP, 0},
-		{CODE("\x0f\x0b"), NG_INSN_STOP, 0},
-		{CODE("\xf4"), NG_INSN_STOP, 0},
-		{CODE("\x0f\x05"), NG_INSN_NEXT, 0},
-		{CODE("\xcd\x80"), NG_INSN_NEXT, 0},
+		{CODE("\xff\x24\xc1"), NG_INSN_INDIRECT_JUMP, 0}, {CODE("\xc3"), NG_INSN_STOP, 0},
+		{CODE("\xc2\x08\x00"), NG_INSN_STOP, 0}, {CODE("\xcc"), NG_INSN_STOP, 0},
+		{CODE("\x0f\x0b"), NG_INSN_STOP, 0}, {CODE("\xf4"), NG_INSN_STOP, 0},
+		{CODE("\x0f\x05"), NG_INSN_NEXT, 0}, {CODE("\xcd\x80"), NG_INSN_NEXT, 0},
+		{CODE("\xc4\xe0\x64\x74\x10"), NG_INSN_BRANCH, BASE + 0x15}, /* jkzd */
 	};
 
 	(void)state;

@@ -232,6 +232,24 @@ static const struct sample samples[] = {
 	/* push %rbp; t: nop; nop; call t; ret */
 	{"call_into_the_body", CODE("\x55\x90\x90\xe8\xf9\xff\xff\xff\xc3"), false, 0, 0x0,
 		NG_SITE_EMULATED, true, "push"},
+	/* cmp 0x10(%r14),%rsp; jbe m; push %rbp; mov %rsp,%rbp; call x; pop %rbp; m: call x; jmp s
+	 */
+	{"falls_into_the_way_back",
+		CODE("\x49\x3b\x66\x10\x76\x0a\x55\x48\x89\xe5\xe8\xf1\xff\x03\x00\x5d\xe8\xeb"
+		     "\xff\x03\x00\xeb\xe9"),
+		true, 0, 0xa, NG_SITE_EMULATED, false, "call"},
+	/* cmp 0x10(%r14),%rsp; jbe m; push %rbp; mov %rsp,%rbp; call x; pop %rbp; jmp n; ud2; n:
+	   nop; m: call x; jmp s */
+	{"nop_before_the_way_back",
+		CODE("\x49\x3b\x66\x10\x76\x0f\x55\x48\x89\xe5\xe8\xf1\xff\x03\x00\x5d\xeb\x02"
+		     "\x0f\x0b\x90\xe8\xe6\xff\x03\x00\xeb\xe4"),
+		true, 0, 0xa, NG_SITE_EMULATED, false, "call"},
+	/* cmp 0x10(%r14),%rsp; jbe m; push %rbp; mov %rsp,%rbp; call x; pop %rbp; .byte 0x43; m:
+	   call x; jmp s */
+	{"overlaps_the_way_back",
+		CODE("\x49\x3b\x66\x10\x76\x0b\x55\x48\x89\xe5\xe8\xf1\xff\x03\x00\x5d\x43\xe8"
+		     "\xea\xff\x03\x00\xeb\xe8"),
+		true, 0, 0xa, NG_SITE_EMULATED, false, "call"},
 	/* lock incl (%rdi); vzeroupper; ud2 */
 	{"lock_only", CODE("\xf0\xff\x07\xc5\xf8\x77\x0f\x0b"), false, -ENOEXEC, 0,
 		NG_SITE_EMULATED, false, "-"},
@@ -317,6 +335,22 @@ static void bears_any_truncation(void **state)
 	}
 }
 
+/* Code that wraps around the end of the address space: by offsets, as anywhere else. */
+static void bears_any_address(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(samples) / sizeof(samples[0]); i++) {
+		const uint64_t address = 0 - (uint64_t)samples[i].size_bytes / 2;
+		struct ng_site site = {0};
+		int error = ng_site_choose(samples[i].code, samples[i].size_bytes, address,
+			samples[i].go, &site, NULL);
+
+		assert_int_equal(error, samples[i].error);
+		assert_int_equal(site.delta, samples[i].delta);
+		assert_int_equal(site.exact, samples[i].exact);
+	}
+}
+
 /* What goes wrong in a stack check that leads out of the bytes is not called exact. */
 static void takes_no_check_on_trust(void **state)
 {
@@ -353,6 +387,7 @@ int main(void)
 		cmocka_unit_test(chooses_what_it_should),
 		cmocka_unit_test(fills_the_rest),
 		cmocka_unit_test(bears_any_truncation),
+		cmocka_unit_test(bears_any_address),
 		cmocka_unit_test(takes_no_check_on_trust),
 		cmocka_unit_test(is_not_quadratic),
 	};
