@@ -160,6 +160,20 @@ static int check_counts(struct run *run)
 	return error;
 }
 
+/* Arms the first `count` of these sites in the child. */
+static int arm(struct run *run, const uint32_t *sites, size_t count, struct ng_armed **ret_armed)
+{
+	struct ng_diag diag = NG_DIAG_INIT;
+	int error = ng_uprobe_arm(run->engine, ng_stand_pid(run->stand),
+		(struct ng_site_numbers){.items = sites, .count = count}, false, ret_armed, &diag);
+
+	/* It never ends by itself; its number would say nothing to anybody. */
+	if (error == -ESRCH)
+		return ng_diag_set(
+			run->diag, -ECHILD, "the child process that calibrates was killed");
+	return error ? ng_diag_set(run->diag, error, "%s", diag.text) : 0;
+}
+
 static int measure_armed(struct run *run, int rounds)
 {
 	uint32_t numbers[NG_LOOP_COUNT];
@@ -169,9 +183,7 @@ static int measure_armed(struct run *run, int rounds)
 	for (int i = 0; i < run->loop_count; i++)
 		numbers[i] = run->loops[i].site;
 	/* All at once: disarming what was armed for long takes 8 ms. */
-	error = ng_uprobe_arm(run->engine, ng_stand_pid(run->stand),
-		(struct ng_site_numbers){.items = numbers, .count = (size_t)run->loop_count}, false,
-		&armed, run->diag);
+	error = arm(run, numbers, (size_t)run->loop_count, &armed);
 	if (error)
 		return error;
 	for (int i = 0; !error && i < run->loop_count; i++)
@@ -246,9 +258,7 @@ static int run_window(struct run *run, int number, double hit_ns)
 		error = ng_stand_watch(run->stand, &watch, run->diag);
 	if (error)
 		return error;
-	error = ng_uprobe_arm(run->engine, ng_stand_pid(run->stand),
-		(struct ng_site_numbers){.items = &loop->site, .count = 1}, false, &armed,
-		run->diag);
+	error = arm(run, &loop->site, 1, &armed);
 	if (error)
 		return error;
 	(void)nanosleep(&dwell, NULL); /* a shorter window does no harm */
