@@ -19,7 +19,8 @@
  * outlive an exec, and exec_id tells one image's life from the next.
  */
 struct ng_count_key {
-	__u64 start_ns; /* the process's start on the boot clock: task->group_leader->start_boottime */
+	__u64 start_ns; /* the process's start on the boot clock: task->group_leader->start_boottime
+			 */
 	__u32 tgid;	/* in the initial pid namespace */
 	__u32 exec_id;	/* task->self_exec_id: one more at each exec, handed on by fork */
 	__u32 site;	/* the attach cookie: a number that the engine gave */
@@ -42,15 +43,16 @@ enum ng_loss_cause {
 
 /** A watched process's life, told through the ring buffer `events`. */
 enum ng_proc_event_kind {
-	NG_PROC_FORK = 1, /* tgid: the child; parent: its parent */
-	NG_PROC_EXEC = 2, /* tgid: the process, with its new image */
-	NG_PROC_EXIT = 3, /* tgid: the process, whose last thread ends; can come twice */
+	NG_PROC_FORK = 1,      /* tgid: the child; parent: its parent */
+	NG_PROC_EXEC = 2,      /* tgid: the process, with its new image */
+	NG_PROC_EXIT = 3,      /* tgid: the process, whose last thread ends; can come twice */
+	NG_PROC_MAIN_EXIT = 4, /* tgid: the process, whose main thread ended before the others */
 };
 
 struct ng_proc_event {
-	__u64 time_ns;	    /* CLOCK_MONOTONIC */
-	__u64 start_ns;	    /* as in ng_count_key */
-	__u64 cpu_ns;	    /* NG_PROC_EXIT: CPU time of the threads that ended since it is watched */
+	__u64 time_ns;	/* CLOCK_MONOTONIC */
+	__u64 start_ns; /* as in ng_count_key */
+	__u64 cpu_ns;	/* NG_PROC_EXIT: CPU time of the threads that ended since it is watched */
 	__u64 image_inode;  /* NG_PROC_EXEC: the new image's file, as stat() tells it … */
 	__u32 image_device; /* … in the kernel's own encoding: major << 20 | minor */
 	__u32 kind;	    /* enum ng_proc_event_kind */

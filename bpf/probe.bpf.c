@@ -134,8 +134,11 @@ int BPF_PROG(ng_exit, struct task_struct *task)
 	__sync_fetch_and_add(&target->cpu_ns, task->se.sum_exec_runtime);
 	/* The kernel takes a thread off `live` before this point: 0 in the last one (in the last
 	 * two, where they end together). */
-	if (task->signal->live.counter)
-		return 0;
+	if (task->signal->live.counter) {
+		if (task->pid != task->tgid)
+			return 0;
+		event.kind = NG_PROC_MAIN_EXIT;
+	}
 	event.cpu_ns = target->cpu_ns;
 	ng_tell(&event, task);
 	return 0;

@@ -39,6 +39,7 @@ struct signal_struct {
 };
 
 struct task_struct {
+	int pid;
 	int tgid;
 	__u64 start_boottime;
 	__u64 self_exec_id; /* 32 bits before 5.7; libbpf takes the size from the kernel */

@@ -52,6 +52,11 @@ void ng_uprobe_close(struct ng_uprobe *engine);
 /** How targets are really attached: NG_ATTACH_TRACEFS or NG_ATTACH_LINK. */
 enum ng_attach ng_uprobe_attach(const struct ng_uprobe *engine);
 
+/** Do breakpoints stay while any thread of a process lives, through its execs, and are they in its
+ * followed children from the start? Not with links, and not before Linux 6.12, where one can go
+ * unseen. Known once something is armed. */
+bool ng_uprobe_is_firm(const struct ng_uprobe *engine);
+
 /**
  * Adds a site: a file and the offset of a proven instruction in it. Not armed anywhere yet.
  *

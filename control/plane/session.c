@@ -32,6 +32,11 @@ struct ng_session {
 
 static void on_event(const struct ng_proc_event *event, void *context);
 
+/* Links hang on one thread, the main one while it lives. */
+static const char thread_gone[] =
+	"the thread that held the breakpoint exited: calls until it was armed "
+	"again were not counted";
+
 static void note(struct ng_session *session, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
@@ -428,8 +433,9 @@ static void on_fork(struct ng_session *session, const struct ng_proc_event *even
 	child->exec_id = event->exec_id;
 	child->start_ns = event->start_ns;
 	child->armed_at_ns = event->time_ns;
-	if (ng_uprobe_attach(session->engine) == NG_ATTACH_LINK)
-		ng_tracked_gap(child, "children are not followed by perf uprobe links");
+	if (!ng_uprobe_is_firm(session->engine))
+		ng_tracked_gap(child,
+			"children are not followed for sure by links, nor before Linux 6.12");
 }
 
 /* Is it one of the command's wrappers, which stop at an exec until we let them go on? */
@@ -440,38 +446,55 @@ static bool is_held_at_exec(pid_t pid)
 	return ng_process_tracer(pid, comm) == getpid();
 }
 
+static int arm_new_life(struct ng_session *session, struct ng_tracked *tracked,
+	const struct ng_tracked *old, struct ng_diag *diag)
+{
+	struct ng_traced_image *image = tracked->main;
+	size_t covered;
+	int error = 0;
+
+	/* The events of the old life hold this thread still, and cover the image anew. */
+	if (ng_tracked_has_image(old, image) && ng_uprobe_is_firm(session->engine))
+		error = ng_tracked_inherit(tracked, old);
+	covered = tracked->image_count;
+	if (!error)
+		error = arm_mappings(session, tracked, diag);
+	if (error == -ESRCH) { /* it has ended, or runs yet another image, by now */
+		error = 0;
+		if (image->sites.count && !ng_tracked_has_image(tracked, image)) {
+			ng_tracked_gap(tracked, "the process ended before it could be armed");
+			error = ng_tracked_add_image(tracked, image, NULL);
+		}
+	} else if (!error && tracked->image_count > covered && !is_held_at_exec(tracked->pid)) {
+		tracked->armed_at_ns = ng_clock_ns();
+		ng_tracked_gap(tracked,
+			"the image was new: its calls before it was armed were not counted");
+	}
+	return error;
+}
+
 /* A tracked process runs another image now: the old life ends, and a new one begins. */
-static void begin_new_life(
-	struct ng_session *session, struct ng_tracked *old, const struct ng_proc_event *event)
+static void begin_new_life(struct ng_session *session, struct ng_tracked *old,
+	struct ng_traced_image *image, const struct ng_proc_event *event)
 {
 	struct ng_process process = {
 		.pid = old->pid, .parent = old->parent, .start_ticks = old->start_ticks};
 	struct ng_diag diag = NG_DIAG_INIT;
-	struct ng_tracked *tracked;
-	size_t known;
+	struct ng_tracked *tracked = ng_tracked_add(&session->tracked, &process, old->origin);
 	int error;
 
-	tracked = ng_tracked_add(&session->tracked, &process, old->origin);
 	if (!tracked)
 		return;
 	ng_tracked_end(old, event->time_ns, 0);
 	tracked->start_ns = event->start_ns;
 	tracked->exec_id = event->exec_id;
-	error = prepare_main(session, tracked, &diag);
-	if (!error && ng_tracked_has_image(old, tracked->main) &&
-		ng_uprobe_attach(session->engine) == NG_ATTACH_TRACEFS)
-		/* The events of the old life hold this thread still, and cover the image anew. */
-		error = ng_tracked_inherit(tracked, old);
-	known = tracked->image_count;
-	if (!error)
-		error = arm_mappings(session, tracked, &diag);
 	tracked->armed_at_ns = event->time_ns;
-	if (!error && tracked->image_count > known && !is_held_at_exec(tracked->pid)) {
-		tracked->armed_at_ns = ng_clock_ns();
-		ng_tracked_gap(tracked,
-			"the image was new: its calls before it was armed were not counted");
-	}
-	(void)ng_process_cpu_time(tracked->pid, &tracked->cpu_start_ns);
+	tracked->main = image;
+	error = image ? ng_tracked_set_exe(tracked, image->path)
+		      : prepare_main(session, tracked, &diag);
+	if (!error)
+		error = arm_new_life(session, tracked, old, &diag);
+	(void)ng_process_cpu_time(tracked->pid, &tracked->cpu_start_ns); /* 0: it has ended */
 	if (error)
 		note(session, "process %d runs a new image, which cannot be counted: %s",
 			tracked->pid, diag.text[0] ? diag.text : strerror(-error));
@@ -498,7 +521,7 @@ static void on_exec(struct ng_session *session, const struct ng_proc_event *even
 	if (!tracked->exec_id)
 		tracked->exec_id = event->exec_id - 1;
 	if (tracked->origin != NG_ORIGIN_IMAGE) {
-		begin_new_life(session, tracked, event);
+		begin_new_life(session, tracked, image, event);
 		return;
 	}
 	ng_tracked_end(tracked, event->time_ns, 0);
@@ -527,6 +550,11 @@ static void on_event(const struct ng_proc_event *event, void *context)
 		tracked = ng_tracked_by_event(&session->tracked, event, event->tgid);
 		if (tracked)
 			ng_tracked_end(tracked, event->time_ns, event->cpu_ns);
+		break;
+	case NG_PROC_MAIN_EXIT:
+		tracked = ng_tracked_by_event(&session->tracked, event, event->tgid);
+		if (tracked && !ng_uprobe_is_firm(session->engine))
+			ng_tracked_gap(tracked, thread_gone);
 		break;
 	default:
 		break; /* of a newer program: not ours to judge */
