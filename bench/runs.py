@@ -1,0 +1,68 @@
+"""What the measurements share: the demo program, and one run of it in each way of counting."""
+import json
+import os
+import pathlib
+import re
+import subprocess
+
+TOP = pathlib.Path(__file__).resolve().parents[1]
+BUILD = TOP / "build"
+NOWGATE = BUILD / "release" / "control" / "nowgate"
+PROGRAM = BUILD / "demo" / "main"
+BOUND_S = 120
+
+
+def build_program():
+    PROGRAM.parent.mkdir(parents=True, exist_ok=True)
+    environment = dict(os.environ, GO111MODULE="off", GOFLAGS="", GOTOOLCHAIN="local",
+                       GOCACHE=str(BUILD / "gocache" / "demo"))
+    subprocess.run(["go", "build", "-o", PROGRAM, "."], cwd=TOP / "bench" / "demo", env=environment, check=True)
+
+
+def _run(command):
+    run = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=BOUND_S,
+                         check=False)
+    own = re.search(r"calls (\d+) ns (\d+)", run.stdout)
+    if run.returncode or not own:
+        raise RuntimeError(f"{command[0]}: exit {run.returncode}: {run.stdout}{run.stderr}")
+    return run, int(own.group(1)), int(own.group(2))
+
+
+class Run:
+    """One run: ns per call, what was counted (None: nothing counted), and the program's own truth."""
+
+    def __init__(self, truth, took_ns, count):
+        self.truth = truth
+        self.ns = took_ns / truth
+        self.count = count
+
+
+def untraced():
+    _, truth, took = _run([PROGRAM])
+    return Run(truth, took, None)
+
+
+def by_bpftrace():
+    """The usual one-liner, at the symbol."""
+    run, truth, took = _run(["bpftrace", "-e", f'uprobe:{PROGRAM}:"time.Now" {{ @++ }}', "-c", PROGRAM])
+    count = re.search(r"@: (\d+)", run.stdout)
+    return Run(truth, took, int(count.group(1)) if count else None)
+
+
+def by_nowgate(*options):
+    output = PROGRAM.parent / "stat.json"
+    _, truth, took = _run([NOWGATE, "stat", "--json", "-o", output, *options, "--", PROGRAM])
+    report = json.loads(output.read_text())
+    count = sum(function["calls"] for target in report["targets"] for function in target["functions"])
+    return Run(truth, took, count)
+
+
+def median(values):
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+
+
+def machine():
+    cpu = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text()).group(1)
+    return f"{cpu}, {os.cpu_count()} CPUs, Linux {os.uname().release}"
