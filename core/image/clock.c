@@ -59,8 +59,8 @@ static bool is_runtime_internal(const char *name)
 	static const char *const internal[] = {
 		"runtime.", "runtime/", "internal/", "sync.", "sync/"};
 	static const char *const of_time[] = {"time.Since", "time.Until", "time.when", "time.init",
-		"time.Time.", "time.(*Timer)", "time.(*Ticker)", "time.NewT",
-		"time.AfterFunc", "time.After", "time.Tick"};
+		"time.Time.", "time.(*Timer)", "time.(*Ticker)", "time.NewT", "time.AfterFunc",
+		"time.After", "time.Tick"};
 
 	for (size_t i = 0; i < sizeof(internal) / sizeof(internal[0]); i++) {
 		if (!strncmp(name, internal[i], strlen(internal[i])))
@@ -159,7 +159,7 @@ static int add_outside_callers(const struct ng_image *image, const struct caller
 		if (ng_image_function_at(image, call.address, &caller))
 			continue;
 		if (!is_runtime_internal(caller.name))
-			error = ng_sites_add_call(image, &call, sites);
+			error = ng_sites_add_call(image, NULL, &call, sites);
 		if (error == -ENOEXEC)
 			error = 0; /* no instruction begins there: bytes that look like one */
 		else if (!error && !is_runtime_internal(caller.name))

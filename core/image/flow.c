@@ -38,6 +38,7 @@ static int add_edge(struct ng_flow *flow, uint32_t from, uint32_t to)
 		flow->edges = grown;
 	}
 	flow->edges[flow->edge_count++] = (struct ng_flow_edge){.from = from, .to = to};
+	flow->targets[to / 8] |= (uint8_t)(1u << to % 8);
 	return 0;
 }
 
@@ -127,9 +128,8 @@ int ng_flow_open(struct ng_flow *flow, const uint8_t *code, size_t size_bytes, u
 	if (size_bytes > NG_FLOW_CODE_MAX)
 		return -E2BIG;
 	flow->starts = calloc(1, size_bytes / 8 + 1);
-	if (!flow->starts)
-		return -ENOMEM;
-	error = push_work(&work, 0);
+	flow->targets = calloc(1, size_bytes / 8 + 1);
+	error = flow->starts && flow->targets ? push_work(&work, 0) : -ENOMEM;
 	while (!error && work.count)
 		error = follow(flow, &work, work.offsets[--work.count]);
 	free(work.offsets);
@@ -143,6 +143,7 @@ int ng_flow_open(struct ng_flow *flow, const uint8_t *code, size_t size_bytes, u
 void ng_flow_close(struct ng_flow *flow)
 {
 	free(flow->starts);
+	free(flow->targets);
 	free(flow->edges);
 	*flow = (struct ng_flow){0};
 }
@@ -154,17 +155,13 @@ bool ng_flow_is_start(const struct ng_flow *flow, size_t offset)
 
 bool ng_flow_is_target(const struct ng_flow *flow, size_t offset)
 {
-	for (size_t i = 0; i < flow->edge_count; i++) {
-		if (flow->edges[i].to == offset)
-			return true;
-	}
-	return false;
+	return offset < flow->size_bytes && (flow->targets[offset / 8] >> offset % 8 & 1);
 }
 
 bool ng_flow_is_split(const struct ng_flow *flow, size_t offset, size_t length)
 {
-	for (size_t i = 0; i < flow->edge_count; i++) {
-		if (flow->edges[i].to > offset && flow->edges[i].to < offset + length)
+	for (size_t i = 1; i < length; i++) {
+		if (ng_flow_is_target(flow, offset + i))
 			return true;
 	}
 	return false;

@@ -21,7 +21,8 @@ struct ng_flow {
 	const uint8_t *code; /* borrowed */
 	size_t size_bytes;
 	uint64_t address;
-	uint8_t *starts; /* bitmap: first bytes of instructions, reached from the entry */
+	uint8_t *starts;  /* bitmap: first bytes of instructions, reached from the entry */
+	uint8_t *targets; /* bitmap: where the edges lead */
 	struct ng_flow_edge
 		*edges; /* by no order; of reached code, and of all code swept through */
 	size_t edge_count;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/base/cleanup.h"
+#include "core/image/copies.h"
 #include "core/image/flow.h"
 
 #define WRAPPER_BYTES_MAX                                                                          \
@@ -91,36 +92,24 @@ int ng_sites_add_function(const struct ng_image *image, const struct ng_function
 	return add_site(sites, &site);
 }
 
-int ng_sites_add_call(
-	const struct ng_image *image, const struct ng_call_site *call, struct ng_sites *sites)
+static int add_call_in(const struct ng_image *image, const struct ng_flow *flow,
+	const struct ng_call_site *call, struct ng_sites *sites)
 {
 	struct ng_site site = {.kind = NG_SITE_INLINED_COPY, .exact = true};
-	NG_CLEANUP_FREE uint8_t *code = NULL;
-	const size_t delta = (size_t)(call->address - call->caller->address);
+	const size_t delta = (size_t)(call->address - flow->address);
+	const int64_t offset = ng_image_text_offset(image, call->address);
 	struct ng_insn insn;
-	struct ng_flow flow;
-	bool proven;
-	int64_t offset;
-	int error = 0;
 
-	code = ng_sites_read_code(image, call->caller, &error);
-	if (!code)
-		return error;
-	error = ng_flow_open(&flow, code, (size_t)call->caller->size_bytes, call->caller->address);
-	if (error)
-		return error == -ENOMEM ? error : -ENOEXEC;
-	proven = ng_flow_is_start(&flow, delta) && ng_flow_insn(&flow, delta, &insn) &&
-		 insn.flow == NG_INSN_CALL && insn.emulated;
-	ng_flow_close(&flow);
-	offset = ng_image_text_offset(image, call->address);
-	if (!proven || offset < 0)
+	if (offset < 0 || !ng_flow_is_start(flow, delta) || !ng_flow_insn(flow, delta, &insn) ||
+		insn.flow != NG_INSN_CALL || !insn.emulated ||
+		ng_flow_is_split(flow, delta, insn.length))
 		return -ENOEXEC;
-	site.entry = call->caller->address;
+	site.entry = flow->address;
 	site.address = call->address;
 	site.offset = (uint64_t)offset;
 	site.delta = (uint32_t)delta;
 	site.length = insn.length;
-	memcpy(site.bytes, code + delta, insn.length);
+	memcpy(site.bytes, flow->code + delta, insn.length);
 	site.class = NG_SITE_EMULATED;
 	memcpy(site.insn, insn.mnemonic, sizeof(site.insn));
 	(void)snprintf(site.why, sizeof(site.why), "%s", call->why);
@@ -131,6 +120,26 @@ int ng_sites_add_call(
 		return -ENOMEM;
 	}
 	return add_site(sites, &site);
+}
+
+int ng_sites_add_call(const struct ng_image *image, const struct ng_flow *flow,
+	const struct ng_call_site *call, struct ng_sites *sites)
+{
+	NG_CLEANUP_FREE uint8_t *code = NULL;
+	struct ng_flow own;
+	int error = 0;
+
+	if (flow)
+		return add_call_in(image, flow, call, sites);
+	code = ng_sites_read_code(image, call->caller, &error);
+	if (!code)
+		return error;
+	error = ng_flow_open(&own, code, (size_t)call->caller->size_bytes, call->caller->address);
+	if (error)
+		return error == -ENOMEM ? error : -ENOEXEC;
+	error = add_call_in(image, &own, call, sites);
+	ng_flow_close(&own);
+	return error;
 }
 
 bool ng_sites_calls(
@@ -200,123 +209,6 @@ void ng_sites_drop_wrappers(const struct ng_image *image, struct ng_functions *f
 	}
 }
 
-/* The stretches of code of one inlined copy: its own, not those of what was inlined into it. */
-struct copy {
-	const struct ng_inlined *inlined;
-	uint32_t number;
-	const struct ng_function *caller;
-};
-
-static bool is_in_copy(const struct copy *copy, uint64_t address)
-{
-	for (size_t i = 0; i < copy->inlined->count; i++) {
-		const struct ng_inlined_range *range = &copy->inlined->items[i];
-
-		if (range->copy == copy->number && address >= range->start && address < range->end)
-			return true;
-	}
-	return false;
-}
-
-static uint64_t first_address(const struct copy *copy)
-{
-	uint64_t first = UINT64_MAX;
-
-	for (size_t i = 0; i < copy->inlined->count; i++) {
-		const struct ng_inlined_range *range = &copy->inlined->items[i];
-
-		if (range->copy == copy->number && range->start < first)
-			first = range->start;
-	}
-	return first;
-}
-
-/*
- * The call that each run of a copy makes once: its only direct call, with no branch and no jump's
- * target between the copy's first instruction and it. time.Now's copies are so: the call of
- * time.now or time.runtimeNow comes first. 0: there is none that can be proven.
- */
-static uint64_t call_of_copy(const struct ng_flow *flow, const struct copy *copy)
-{
-	const uint64_t first = first_address(copy);
-	bool straight = true;
-	uint64_t call = 0;
-
-	for (size_t offset = (size_t)(first - flow->address); offset < flow->size_bytes; offset++) {
-		const uint64_t address = flow->address + offset;
-		struct ng_insn insn;
-
-		if (!ng_flow_is_start(flow, offset) || !ng_flow_insn(flow, offset, &insn))
-			continue;
-		if (!call && address != first && ng_flow_is_target(flow, offset))
-			straight = false;
-		if (insn.flow == NG_INSN_CALL && is_in_copy(copy, address)) {
-			if (call || !straight)
-				return 0;
-			call = address;
-		} else if (!call && insn.flow != NG_INSN_NEXT) {
-			return 0;
-		}
-	}
-	return call;
-}
-
-/* @return 1 added, 0 it has no call that can be proven, or a negative errno */
-static int add_copy(const struct ng_image *image, const struct copy *copy, const char *name,
-	struct ng_sites *sites)
-{
-	struct ng_call_site call = {.caller = copy->caller,
-		.name = name,
-		.why = "inlined copy: its own call, which each run of the copy makes once"};
-	NG_CLEANUP_FREE uint8_t *code = NULL;
-	struct ng_flow flow;
-	int error = 0;
-
-	code = ng_sites_read_code(image, copy->caller, &error);
-	if (!code)
-		return error;
-	error = ng_flow_open(&flow, code, (size_t)copy->caller->size_bytes, copy->caller->address);
-	if (error)
-		return error == -ENOMEM ? error : 0;
-	call.address = call_of_copy(&flow, copy);
-	ng_flow_close(&flow);
-	if (!call.address)
-		return 0;
-	error = ng_sites_add_call(image, &call, sites);
-	return error == -ENOEXEC ? 0 : error ? error : 1;
-}
-
-static int add_copies(const struct ng_image *image, const struct ng_inlined *inlined,
-	const char *name, struct ng_sites *sites)
-{
-	size_t missed = 0;
-	const char *where = "";
-
-	for (uint32_t number = 0; number < inlined->copy_count; number++) {
-		struct copy copy = {.inlined = inlined, .number = number};
-		int added;
-
-		for (size_t i = 0; i < inlined->count && !copy.caller; i++) {
-			if (inlined->items[i].copy == number)
-				copy.caller = &inlined->items[i].caller;
-		}
-		added = add_copy(image, &copy, name, sites);
-		if (added < 0)
-			return added;
-		if (!added) {
-			missed++;
-			where = copy.caller->name;
-		}
-	}
-	if (missed)
-		ng_sites_miss(sites,
-			"%zu of %zu inlined copies of %s have no call of their own to probe (such "
-			"as in "
-			"%.80s)",
-			missed, inlined->copy_count, name, where);
-	return 0;
-}
-
 /* A name as the inline trees have it: type arguments are written [...] there. */
 static void tree_name(const char *name, char *text, size_t text_bytes)
 {
@@ -345,7 +237,7 @@ static int add_inlined(const struct ng_image *image, const char *name, struct ng
 	}
 	if (error)
 		return error;
-	error = add_copies(image, &inlined, name, sites);
+	error = ng_sites_add_copies(image, &inlined, name, sites);
 	ng_inlined_release(&inlined);
 	return error;
 }

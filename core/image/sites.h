@@ -2,6 +2,7 @@
 #ifndef NG_CORE_IMAGE_SITES_H
 #define NG_CORE_IMAGE_SITES_H
 
+#include "core/image/flow.h"
 #include "core/image/site.h"
 
 /** A function's bytes, with the flow's limit in mind. @return NULL, with the error in ret_error */
@@ -21,9 +22,10 @@ struct ng_call_site {
 };
 
 /** Adds a direct call as a site, proven to be an instruction by decoding from its function's entry.
+ * @param flow of the caller, or NULL where it is not at hand
  * @return 0; -ENOEXEC where it is none; -ENOMEM */
-int ng_sites_add_call(
-	const struct ng_image *image, const struct ng_call_site *call, struct ng_sites *sites);
+int ng_sites_add_call(const struct ng_image *image, const struct ng_flow *flow,
+	const struct ng_call_site *call, struct ng_sites *sites);
 
 /** Notes what is not seen. The first is kept. */
 void ng_sites_miss(struct ng_sites *sites, const char *format, ...)

@@ -1,0 +1,273 @@
+#include "core/image/copies.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/cleanup.h"
+#include "core/image/sites.h"
+
+#define LEAVES_MAX 4
+/* Each copy looks at all jumps of its function: as many looks in all, so that a hostile file is
+ * done with in seconds. What lies beyond is missed, and said to be. */
+#define LOOKS_MAX (2000ull * 1000 * 1000)
+/* Instructions from a copy's first to its call: arguments, no more. */
+#define LINE_INSNS_MAX 64
+
+static bool is_leaf(const struct ng_copy *copy, uint64_t address)
+{
+	for (size_t i = 0; i < copy->leaf_count; i++) {
+		if (copy->leaves[i] == address)
+			return true;
+	}
+	return false;
+}
+
+/** What the copy's own instructions do. */
+struct own {
+	uint64_t call; /* 0: none */
+	size_t call_count;
+	uint64_t leaf_call; /* 0: none */
+	size_t leaf_count;
+	bool wanders; /* they jump to where is not known */
+};
+
+static void take_insn(const struct ng_copy *copy, const struct ng_insn *insn, struct own *own)
+{
+	switch (insn->flow) {
+	case NG_INSN_CALL:
+		own->call = insn->address;
+		own->call_count++;
+		if (is_leaf(copy, insn->target)) {
+			own->leaf_call = insn->address;
+			own->leaf_count++;
+		}
+		break;
+	case NG_INSN_INDIRECT_JUMP:
+		own->wanders = true;
+		break;
+	default:
+		break;
+	}
+}
+
+static struct own read_own(const struct ng_flow *flow, const struct ng_copy *copy)
+{
+	struct own own = {.call = 0};
+
+	for (size_t i = 0; i < copy->count; i++) {
+		for (uint64_t at = copy->ranges[i].start; at < copy->ranges[i].end; at++) {
+			const size_t offset = (size_t)(at - flow->address);
+			struct ng_insn insn;
+
+			if (offset >= flow->size_bytes)
+				break;
+			if (ng_flow_is_start(flow, offset) && ng_flow_insn(flow, offset, &insn))
+				take_insn(copy, &insn, &own);
+		}
+	}
+	return own;
+}
+
+/* Does straight code that nothing jumps into lead from one address to another? */
+static bool is_straight(const struct ng_flow *flow, uint64_t from, uint64_t to)
+{
+	size_t offset = (size_t)(from - flow->address);
+	const size_t end = (size_t)(to - flow->address);
+
+	for (int i = 0; i < LINE_INSNS_MAX; i++) {
+		struct ng_insn insn;
+
+		if (!ng_flow_is_start(flow, offset) || !ng_flow_insn(flow, offset, &insn) ||
+			ng_flow_is_split(flow, offset, insn.length))
+			return false;
+		if (i > 0 && ng_flow_is_target(flow, offset))
+			return false;
+		if (offset == end)
+			return true;
+		if (insn.flow != NG_INSN_NEXT)
+			return false;
+		offset += insn.length;
+	}
+	return false;
+}
+
+/*
+ * Does a jump from among the copy's code, whoever's it is, lead back to the call or before it? It
+ * may close a loop of the copy's. It may also be a return into a loop that the copy stands in; then
+ * we miss the copy, and say so.
+ */
+static bool may_loop(const struct ng_flow *flow, const struct ng_copy *copy, uint64_t call)
+{
+	const uint64_t first = copy->ranges[0].start - flow->address;
+	uint64_t end = 0;
+
+	for (size_t i = 0; i < copy->count; i++) {
+		if (copy->ranges[i].end - flow->address > end)
+			end = copy->ranges[i].end - flow->address;
+	}
+	for (size_t i = 0; i < flow->edge_count; i++) {
+		const struct ng_flow_edge *edge = &flow->edges[i];
+
+		if (edge->from >= first && edge->from < end && edge->to <= call - flow->address)
+			return true;
+	}
+	return false;
+}
+
+uint64_t ng_copy_find_call(const struct ng_flow *flow, const struct ng_copy *copy)
+{
+	const uint64_t first = copy->ranges[0].start;
+	const struct own own = read_own(flow, copy);
+
+	if (own.leaf_count)
+		return own.leaf_count == 1 ? own.leaf_call : 0;
+	if (own.call_count != 1 || own.wanders || !is_straight(flow, first, own.call))
+		return 0;
+	return may_loop(flow, copy, own.call) ? 0 : own.call;
+}
+
+/** The function that holds the copy at hand; the next copy is most often in the same. */
+struct holder {
+	uint64_t address; /* 0: none yet */
+	uint8_t *code;
+	struct ng_flow flow;
+	bool usable;
+};
+
+static void close_holder(struct holder *holder)
+{
+	ng_flow_close(&holder->flow);
+	free(holder->code);
+	*holder = (struct holder){0};
+}
+
+/* @return 0, also where it cannot be analysed; -ENOMEM; what reading gave */
+static int open_holder(
+	const struct ng_image *image, const struct ng_function *function, struct holder *holder)
+{
+	int error = 0;
+
+	if (holder->address == function->address)
+		return 0;
+	close_holder(holder);
+	holder->code = ng_sites_read_code(image, function, &error);
+	if (!holder->code)
+		return error;
+	holder->address = function->address;
+	error = ng_flow_open(
+		&holder->flow, holder->code, (size_t)function->size_bytes, function->address);
+	holder->usable = !error;
+	return error == -ENOMEM ? error : 0;
+}
+
+/** One pass over the copies. */
+struct pass {
+	const struct ng_image *image;
+	const char *name;
+	struct ng_sites *sites;
+	uint64_t leaves[LEAVES_MAX];
+	size_t leaf_count;
+	struct holder holder;
+	uint64_t looks;
+	size_t copy_count;
+	size_t missed;
+	const char *missed_in; /* the last one's caller */
+};
+
+static int add_copy(struct pass *pass, const struct ng_inlined_range *ranges, size_t count)
+{
+	const struct ng_copy copy = {.ranges = ranges,
+		.count = count,
+		.leaves = pass->leaves,
+		.leaf_count = pass->leaf_count};
+	struct ng_call_site call = {.caller = &ranges[0].caller,
+		.name = pass->name,
+		.why = "inlined copy: its own call, which each run of the copy makes once"};
+	int error = open_holder(pass->image, call.caller, &pass->holder);
+
+	if (error)
+		return error;
+	pass->copy_count++;
+	pass->looks += pass->holder.flow.edge_count;
+	if (pass->holder.usable && pass->looks < LOOKS_MAX)
+		call.address = ng_copy_find_call(&pass->holder.flow, &copy);
+	error = -ENOEXEC;
+	if (call.address)
+		error = ng_sites_add_call(pass->image, &pass->holder.flow, &call, pass->sites);
+	if (error != -ENOEXEC)
+		return error;
+	pass->missed++;
+	pass->missed_in = call.caller->name;
+	return 0;
+}
+
+/* By function, in it by copy, and in that by address. */
+static int compare_ranges(const void *left, const void *right)
+{
+	const struct ng_inlined_range *a = left, *b = right;
+
+	if (a->caller.address != b->caller.address)
+		return a->caller.address < b->caller.address ? -1 : 1;
+	if (a->copy != b->copy)
+		return a->copy < b->copy ? -1 : 1;
+	return a->start < b->start ? -1 : a->start > b->start;
+}
+
+static int add_sorted(struct pass *pass, const struct ng_inlined_range *ranges, size_t count)
+{
+	int error = 0;
+
+	for (size_t i = 0, next; !error && i < count; i = next) {
+		next = i + 1;
+		while (next < count && ranges[next].copy == ranges[i].copy &&
+			ranges[next].caller.address == ranges[i].caller.address)
+			next++;
+		error = add_copy(pass, &ranges[i], next - i);
+	}
+	return error;
+}
+
+/* time.Now begins by calling one of these, whatever the compiler makes of the rest of it. */
+static void find_leaves(struct pass *pass)
+{
+	static const char *const names[] = {"time.now", "time.runtimeNow"};
+
+	if (strcmp(pass->name, "time.Now") != 0)
+		return;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		struct ng_functions functions = NG_FUNCTIONS_INIT;
+
+		if (ng_image_find(pass->image, names[i], &functions, NULL))
+			continue;
+		for (size_t j = 0; j < functions.count && pass->leaf_count < LEAVES_MAX; j++)
+			pass->leaves[pass->leaf_count++] = functions.items[j].address;
+		ng_functions_release(&functions);
+	}
+}
+
+int ng_sites_add_copies(const struct ng_image *image, const struct ng_inlined *inlined,
+	const char *name, struct ng_sites *sites)
+{
+	struct pass pass = {.image = image, .name = name, .sites = sites};
+	NG_CLEANUP_FREE struct ng_inlined_range *ranges = NULL;
+	int error;
+
+	if (!inlined->count)
+		return 0;
+	ranges = malloc(inlined->count * sizeof(*ranges));
+	if (!ranges)
+		return -ENOMEM;
+	/* The names in it stay the list's. */
+	memcpy(ranges, inlined->items, inlined->count * sizeof(*ranges));
+	qsort(ranges, inlined->count, sizeof(*ranges), compare_ranges);
+	find_leaves(&pass);
+	error = add_sorted(&pass, ranges, inlined->count);
+	close_holder(&pass.holder);
+	if (!error && pass.missed)
+		ng_sites_miss(sites,
+			"%zu of %zu inlined copies of %s have no call of their own that is proven "
+			"to run once (such as in %.80s)",
+			pass.missed, pass.copy_count, name, pass.missed_in);
+	return error;
+}
