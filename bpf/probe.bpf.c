@@ -1,5 +1,5 @@
 /*
- * The programs: one counts calls, three tell of the watched processes' lives.
+ * The programs: one counts calls, one system calls, and three tell of the watched processes' lives.
  *
  * A uprobe's program may be preempted, and another thread's hit run on the same CPU in between; so a
  * per-CPU counter still needs an atomic addition (a plain one lost 390 of 40,000).
@@ -30,21 +30,23 @@ static __always_inline void ng_count_add(const struct ng_count_key *key)
 	__sync_fetch_and_add(&count->calls, 1);
 }
 
+static __always_inline void ng_count_call(struct task_struct *task, __u32 site)
+{
+	struct ng_count_key key = {.site = site};
+
+	key.start_ns = task->group_leader->start_boottime;
+	key.tgid = task->tgid;
+	key.exec_id = (__u32)task->self_exec_id;
+	ng_count_add(&key);
+}
+
 /* Each hit of each site. 0 tells perf that there is nothing to sample. */
 SEC("kprobe")
 int ng_hit(struct pt_regs *ctx)
 {
-	struct task_struct *task;
-	struct ng_count_key key = {};
-
-	if (!ng_gate)
-		return 0;
-	task = (struct task_struct *)bpf_get_current_task_btf();
-	key.start_ns = task->group_leader->start_boottime;
-	key.tgid = task->tgid;
-	key.exec_id = (__u32)task->self_exec_id;
-	key.site = (__u32)bpf_get_attach_cookie(ctx);
-	ng_count_add(&key);
+	if (ng_gate)
+		ng_count_call((struct task_struct *)bpf_get_current_task_btf(),
+			(__u32)bpf_get_attach_cookie(ctx));
 	return 0;
 }
 
@@ -56,6 +58,17 @@ static __always_inline struct ng_target *ng_target_of(struct task_struct *task)
 	if (target && target->start_ns && target->start_ns != task->group_leader->start_boottime)
 		return 0; /* another process under an old pid */
 	return target;
+}
+
+/* Each entry to a watched system call, by whatever process. */
+SEC("tracepoint")
+int ng_syscall(void *ctx)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
+
+	if (ng_gate && ng_target_of(task))
+		ng_count_call(task, (__u32)bpf_get_attach_cookie(ctx));
+	return 0;
 }
 
 static __always_inline void ng_tell(struct ng_proc_event *event, struct task_struct *task)

@@ -36,6 +36,9 @@ static const char help[] =
 	"                       or a glob, 'time.*'. Again for more. Default: time.Now\n"
 	"      --clock          every read of the clock, by its source, none twice\n"
 	"      --clock=all      the Go runtime's own reads too\n"
+	"      --clock=+syscalls  real system calls too; while it runs, each system call of\n"
+	"                       every process of this machine takes longer (the note says how "
+	"much)\n"
 	"Where\n"
 	"  -p, --pid PID        a running process. Again for more; its children are not followed\n"
 	"      --exe PATH       every process that runs this file, now and started later\n"
@@ -66,6 +69,7 @@ struct stat_arguments {
 	const char *output;
 	bool json;
 	bool clock;
+	bool syscalls;
 	bool help;
 	bool at_symbol;
 	enum ng_clock_set clock_set;
@@ -146,11 +150,24 @@ static int set_time(uint64_t *ret_ns, const char *text, const char *option)
 
 static int set_clock(struct stat_arguments *arguments, const char *text)
 {
+	static const char syscalls[] = "+syscalls";
+	const char *rest = text ? text : "";
+
 	arguments->clock = true;
-	if (text && strcmp(text, "all"))
-		return ng_complain_usage(
-			COMMAND, "--clock=%s: it can be --clock or --clock=all", text);
-	arguments->clock_set = text ? NG_CLOCK_ALL : NG_CLOCK_PROGRAM;
+	arguments->clock_set = NG_CLOCK_PROGRAM;
+	if (!strncmp(rest, "all", 3)) {
+		arguments->clock_set = NG_CLOCK_ALL;
+		rest += 3;
+	}
+	if (!strcmp(rest, syscalls)) {
+		arguments->syscalls = true;
+		rest = "";
+	}
+	if (*rest || (text && !*text))
+		return ng_complain_usage(COMMAND,
+			"--clock=%s: it can be --clock, --clock=all, --clock=+syscalls or "
+			"--clock=all+syscalls",
+			text);
 	return 0;
 }
 
@@ -317,6 +334,28 @@ static void take_signals(struct stat_run *run)
 	}
 }
 
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* ns that a small system call takes: the best of some batches, so that an interruption does not
+ * count. */
+static double system_call_ns(void)
+{
+	const int batches = 20, calls = 1000;
+	uint64_t best_ns = UINT64_MAX;
+
+	for (int i = 0; i < batches; i++) {
+		uint64_t begin_ns = ng_clock_ns();
+
+		for (int k = 0; k < calls; k++)
+			(void)getppid();
+		best_ns = earlier(best_ns, ng_clock_ns() - begin_ns);
+	}
+	return (double)best_ns / calls;
+}
+
 static int start(struct stat_run *run)
 {
 	const struct stat_arguments *arguments = &run->arguments;
@@ -325,6 +364,7 @@ static int start(struct stat_run *run)
 			.function_count = arguments->function_count,
 			.clock = arguments->clock,
 			.clock_set = arguments->clock_set,
+			.syscalls = arguments->syscalls,
 			.at_symbol = arguments->at_symbol},
 		.attach = arguments->attach,
 		.on_note = print_note,
@@ -333,8 +373,15 @@ static int start(struct stat_run *run)
 		.signals = &run->old_signals,
 		.on_held = on_held,
 		.context = run};
+	const double before_ns = arguments->syscalls ? system_call_ns() : 0;
 	int error = ng_session_open(&options, &run->session, &run->diag);
 
+	if (!error && arguments->syscalls)
+		fprintf(stderr,
+			"nowgate stat: --clock=+syscalls: until this ends, each system call of "
+			"every "
+			"process of this machine takes about %.0f ns longer (%.0f ns before)\n",
+			system_call_ns() - before_ns, before_ns);
 	for (size_t i = 0; !error && i < arguments->pid_count; i++)
 		error = ng_session_add_pid(run->session, arguments->pids[i], &run->diag);
 	for (size_t i = 0; !error && i < arguments->exe_count; i++)
@@ -386,11 +433,6 @@ static int wait_for_something(struct stat_run *run, uint64_t until_ns)
 		.tv_nsec = (long)(wait_ns % NG_NS_PER_S)};
 
 	return ppoll(fds, 2, &timeout, NULL) < 0 && errno != EINTR ? -errno : 0;
-}
-
-static uint64_t earlier(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
 }
 
 static int count(struct stat_run *run)

@@ -26,6 +26,8 @@ int ng_exit_code(int error)
 	case -EPERM:
 	case -EACCES:
 		return NG_EXIT_DENIED;
+	case -EBUSY:
+		return NG_EXIT_REFUSED;
 	case -ENOENT:
 	case -ESRCH:
 		return NG_EXIT_NOT_FOUND;

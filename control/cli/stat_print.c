@@ -21,18 +21,26 @@ static double rate_hz(uint64_t calls, uint64_t ns)
 	return ns ? (double)calls / seconds(ns) : 0;
 }
 
-/* ns that all hits of a function took; negative where costs are not known. */
+/* ns that a hit takes; negative where that is not known: a system call's event is not calibrated.
+ */
+static double hit_ns(const struct ng_stat_print *print, const struct ng_report_site *site)
+{
+	if (!print->calibration || site->site->class == NG_SITE_SYSCALL)
+		return -1;
+	return print->calibration->costs[site->site->class].median_ns;
+}
+
+/* ns that all hits of a function took; negative where it is not known. */
 static double lost_ns(const struct ng_stat_print *print, const struct ng_report_function *function)
 {
 	double total = 0;
 
-	if (!print->calibration)
-		return -1;
 	for (size_t i = 0; i < function->site_count; i++) {
-		const struct ng_report_site *site = &function->sites[i];
+		const double hit = hit_ns(print, &function->sites[i]);
 
-		total += (double)site->calls *
-			 print->calibration->costs[site->site->class].median_ns;
+		if (hit < 0)
+			return -1;
+		total += (double)function->sites[i].calls * hit;
 	}
 	return total;
 }
@@ -40,11 +48,12 @@ static double lost_ns(const struct ng_stat_print *print, const struct ng_report_
 /* ns a call; where there was none, what one would have cost. Negative: not known. */
 static double cost_ns(const struct ng_stat_print *print, const struct ng_report_function *function)
 {
-	if (!print->calibration || !function->site_count)
+	const double lost = lost_ns(print, function);
+
+	if (lost < 0 || !function->site_count)
 		return -1;
-	if (!function->calls)
-		return print->calibration->costs[function->sites[0].site->class].median_ns;
-	return lost_ns(print, function) / (double)function->calls;
+	return function->calls ? lost / (double)function->calls
+			       : hit_ns(print, &function->sites[0]);
 }
 
 /* Share of the process's CPU time; negative: not known. */
@@ -55,7 +64,10 @@ static double overhead_ratio(const struct ng_stat_print *print,
 
 	if (lost < 0 || (!target->cpu_ns && lost > 0))
 		return -1;
-	return target->cpu_ns ? lost / (double)target->cpu_ns : 0;
+	if (!target->cpu_ns)
+		return 0;
+	/* The calibrated cost can be above the real one: but no more than all can be lost. */
+	return lost < (double)target->cpu_ns ? lost / (double)target->cpu_ns : 1;
 }
 
 /* A number with its thousands set apart: "1,234,567". */
@@ -82,6 +94,11 @@ static const char *base_name(const char *path)
 	return slash ? slash + 1 : path;
 }
 
+static bool is_syscall(const struct ng_report_function *function)
+{
+	return function->site_count && function->sites[0].site->class == NG_SITE_SYSCALL;
+}
+
 static void print_function(const struct ng_stat_print *print, const struct ng_report_target *target,
 	const struct ng_report_function *function)
 {
@@ -96,7 +113,8 @@ static void print_function(const struct ng_stat_print *print, const struct ng_re
 		(void)snprintf(overhead_text, sizeof(overhead_text), "%.2f %%", overhead * 100);
 	fprintf(print->file, "  %15s %15s %10s %9s  %-5s  %s\n", grouped(function->calls, calls),
 		grouped((uint64_t)(rate_hz(function->calls, armed_ns) + 0.5), rate), cost_text,
-		overhead_text, function->exact ? "exact" : "NOT", function->name);
+		overhead_text, function->exact ? "exact" : "NOT",
+		is_syscall(function) ? function->source : function->name);
 	if (!function->exact)
 		fprintf(print->file, "  %15s not every call was counted: %s\n", "",
 			function->missing);
@@ -195,9 +213,9 @@ static json_t *json_of_function(const struct ng_stat_print *print, const struct 
 	for (size_t i = 0; sites && i < function->site_count; i++)
 		(void)json_array_append_new(sites, json_of_site(&function->sites[i]));
 	object = json_pack("{s:s, s:s, s:o, s:I, s:b, s:I, s:f, s:o, s:o}", "name", function->name,
-		"engine", "uprobe", "sites", sites, "calls", (json_int_t)function->calls, "exact",
-		function->exact && !lost, "lost", (json_int_t)lost, "rate_hz",
-		rate_hz(function->calls, armed_ns), "cost_ns",
+		"engine", is_syscall(function) ? "tracepoint" : "uprobe", "sites", sites, "calls",
+		(json_int_t)function->calls, "exact", function->exact && !lost, "lost",
+		(json_int_t)lost, "rate_hz", rate_hz(function->calls, armed_ns), "cost_ns",
 		number_or_null(cost_ns(print, function)), "overhead_ratio",
 		number_or_null(overhead_ratio(print, target, function)));
 	if (object && function->source)

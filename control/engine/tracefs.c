@@ -82,7 +82,7 @@ static int write_command(int tracefs_fd, const char *command)
 	return write(fd, command, strlen(command)) < 0 ? -errno : 0;
 }
 
-static int read_id(int tracefs_fd, const char *group, const char *name, uint64_t *ret_id)
+int ng_tracefs_event_id(int tracefs_fd, const char *group, const char *name, uint64_t *ret_id)
 {
 	const struct ng_range any = {0, UINT32_MAX};
 	char path[2 * NG_TRACEFS_GROUP_MAX + 16];
@@ -114,7 +114,7 @@ int ng_tracefs_define(int tracefs_fd, const struct ng_tracefs_uprobe *uprobe, ui
 			"the kernel refuses a uprobe event at offset 0x%" PRIx64
 			" (%s): see `nowgate doctor`",
 			uprobe->offset, strerror(-error));
-	error = read_id(tracefs_fd, uprobe->group, uprobe->name, ret_id);
+	error = ng_tracefs_event_id(tracefs_fd, uprobe->group, uprobe->name, ret_id);
 	if (!error)
 		return 0;
 	(void)ng_tracefs_remove(

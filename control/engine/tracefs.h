@@ -43,6 +43,9 @@ struct ng_tracefs_uprobe {
 int ng_tracefs_define(int tracefs_fd, const struct ng_tracefs_uprobe *uprobe, uint64_t *ret_id,
 	struct ng_diag *diag);
 
+/** Reads an event's tracepoint id, for perf_event_attr.config. @return 0; -ENOENT … */
+int ng_tracefs_event_id(int tracefs_fd, const char *group, const char *name, uint64_t *ret_id);
+
 /**
  * Removes a definition, again and again while the kernel still holds it (for about 0.1 s after the
  * last perf event's close), at most a second.

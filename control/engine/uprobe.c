@@ -29,6 +29,7 @@ struct defined_site {
 	uint64_t tracepoint_id;
 	int image_fd; /* borrowed */
 	uint64_t offset;
+	bool is_syscall; /* an event of the kernel's own: name, image and offset are not used */
 	struct bpf_link *holder; /* the BPF program on the holding perf event; NULL with links */
 };
 
@@ -101,6 +102,7 @@ static int load_programs(struct ng_uprobe *engine, struct ng_diag *diag)
 			strerror(-error));
 	/* The process programs attach now; the counting program, once a site is there. */
 	bpf_program__set_autoattach(engine->skeleton->progs.ng_hit, false);
+	bpf_program__set_autoattach(engine->skeleton->progs.ng_syscall, false);
 	error = ng_probe__attach(engine->skeleton);
 	if (error)
 		return ng_diag_set(diag, error,
@@ -169,8 +171,11 @@ void ng_uprobe_close(struct ng_uprobe *engine)
 	ng_probe__destroy(engine->skeleton);
 	/* Defined events pin their file's mount: none may stay. They can go once all users are
 	 * gone. */
-	for (size_t i = 0; engine->tracefs_fd >= 0 && i < engine->site_count; i++)
-		(void)ng_tracefs_remove(engine->tracefs_fd, engine->group, engine->sites[i].name);
+	for (size_t i = 0; engine->tracefs_fd >= 0 && i < engine->site_count; i++) {
+		if (!engine->sites[i].is_syscall)
+			(void)ng_tracefs_remove(
+				engine->tracefs_fd, engine->group, engine->sites[i].name);
+	}
 	if (engine->tracefs_fd >= 0)
 		close(engine->tracefs_fd);
 	free(engine->sites);
@@ -277,40 +282,92 @@ static int hold_site(struct ng_uprobe *engine, struct defined_site *site, uint32
 	return -errno;
 }
 
+/* Room for one more site, which counts only when the caller adds to site_count. */
+static struct defined_site *next_site(struct ng_uprobe *engine)
+{
+	struct defined_site *grown =
+		reallocarray(engine->sites, engine->site_count + 1, sizeof(*grown));
+
+	if (!grown)
+		return NULL;
+	engine->sites = grown;
+	grown += engine->site_count;
+	*grown = (struct defined_site){.image_fd = -1};
+	return grown;
+}
+
+static int define_and_hold(
+	struct ng_uprobe *engine, struct defined_site *site, uint32_t number, struct ng_diag *diag)
+{
+	const struct ng_tracefs_uprobe uprobe = {.group = engine->group,
+		.name = site->name,
+		.image_fd = site->image_fd,
+		.offset = site->offset};
+	int error = ng_tracefs_define(engine->tracefs_fd, &uprobe, &site->tracepoint_id, diag);
+
+	if (error)
+		return error;
+	error = hold_site(engine, site, number);
+	if (!error)
+		return 0;
+	(void)ng_tracefs_remove(engine->tracefs_fd, engine->group, site->name);
+	return ng_diag_set(diag, error,
+		"the counting program cannot be put on the probe (%s): see `nowgate doctor`",
+		strerror(-error));
+}
+
 int ng_uprobe_add_site(struct ng_uprobe *engine, int image_fd, uint64_t offset, uint32_t *ret_site,
 	struct ng_diag *diag)
 {
-	struct defined_site *grown, *site;
+	struct defined_site *site = next_site(engine);
 	uint32_t number = (uint32_t)engine->site_count;
-	int error;
+	int error = 0;
 
-	grown = reallocarray(engine->sites, engine->site_count + 1, sizeof(*grown));
-	if (!grown)
+	if (!site)
 		return -ENOMEM;
-	engine->sites = grown;
-	site = &grown[number];
-	*site = (struct defined_site){.image_fd = image_fd, .offset = offset};
+	site->image_fd = image_fd;
+	site->offset = offset;
 	(void)snprintf(site->name, sizeof(site->name), "site%u", number);
-	if (engine->tracefs_fd >= 0) {
-		const struct ng_tracefs_uprobe uprobe = {.group = engine->group,
-			.name = site->name,
-			.image_fd = image_fd,
-			.offset = offset};
-
-		error = ng_tracefs_define(engine->tracefs_fd, &uprobe, &site->tracepoint_id, diag);
-		if (error)
-			return error;
-		error = hold_site(engine, site, number);
-		if (error) {
-			(void)ng_tracefs_remove(engine->tracefs_fd, engine->group, site->name);
-			return ng_diag_set(diag, error,
-				"the counting program cannot be put on the probe (%s): "
-				"see `nowgate doctor`",
-				strerror(-error));
-		}
-	}
+	if (engine->tracefs_fd >= 0)
+		error = define_and_hold(engine, site, number, diag);
+	if (error)
+		return error;
 	engine->site_count++;
 	*ret_site = number;
+	return 0;
+}
+
+int ng_uprobe_add_syscall(
+	struct ng_uprobe *engine, const char *name, uint32_t *ret_site, struct ng_diag *diag)
+{
+	/* One CPU's event opens the tracepoint; the program runs on all CPUs. */
+	const struct hold everyone = {.tid = -1, .cpu = 0};
+	struct defined_site *site = next_site(engine);
+	LIBBPF_OPTS(bpf_perf_event_opts, options, .bpf_cookie = engine->site_count);
+	char event[NG_TRACEFS_GROUP_MAX];
+	int fd, error;
+
+	if (!site)
+		return -ENOMEM;
+	if (engine->tracefs_fd < 0)
+		return ng_diag_set(
+			diag, -ENOTSUP, "system calls cannot be counted without tracefs");
+	site->is_syscall = true;
+	(void)snprintf(event, sizeof(event), "sys_enter_%s", name);
+	error = ng_tracefs_event_id(engine->tracefs_fd, "syscalls", event, &site->tracepoint_id);
+	fd = error ? error : open_event(site->tracepoint_id, &everyone, 0);
+	if (fd < 0)
+		return ng_diag_set(
+			diag, fd, "the system call %s cannot be counted (%s)", name, strerror(-fd));
+	site->holder = bpf_program__attach_perf_event_opts(
+		engine->skeleton->progs.ng_syscall, fd, &options);
+	if (!site->holder) {
+		error = -errno;
+		close(fd);
+		return ng_diag_set(diag, error, "the system call %s cannot be counted (%s)", name,
+			strerror(-error));
+	}
+	*ret_site = (uint32_t)engine->site_count++;
 	return 0;
 }
 

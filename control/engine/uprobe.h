@@ -66,6 +66,16 @@ bool ng_uprobe_is_firm(const struct ng_uprobe *engine);
 int ng_uprobe_add_site(struct ng_uprobe *engine, int image_fd, uint64_t offset, uint32_t *ret_site,
 	struct ng_diag *diag);
 
+/**
+ * Adds a system call: its entries in watched processes (ng_uprobe_watch()) count from now on, as at
+ * a site. While it is open, every system call of every process of the machine takes longer.
+ *
+ * @param name as the kernel's events have it: "clock_gettime"
+ * @return 0; -ENOTSUP without tracefs; -ENOENT no such event: with the text
+ */
+int ng_uprobe_add_syscall(
+	struct ng_uprobe *engine, const char *name, uint32_t *ret_site, struct ng_diag *diag);
+
 /** Sites to arm together. */
 struct ng_site_numbers {
 	const uint32_t *items;

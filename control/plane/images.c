@@ -149,6 +149,50 @@ static int add_image(struct ng_images *images, struct ng_traced_image *image)
 	return 0;
 }
 
+/* One system call, as a site of the kernel's. */
+static int add_syscall(struct ng_traced_image *kernel, struct ng_uprobe *engine, const char *name,
+	const char *source, struct ng_diag *diag)
+{
+	struct ng_site *site = &kernel->sites.items[kernel->sites.count];
+
+	*site = (struct ng_site){.source = source, .class = NG_SITE_SYSCALL, .exact = true};
+	(void)snprintf(site->insn, sizeof(site->insn), "syscall");
+	site->function = strdup(name);
+	if (!site->function)
+		return -ENOMEM;
+	return ng_uprobe_add_syscall(engine, name, &kernel->numbers[kernel->sites.count++], diag);
+}
+
+int ng_images_prepare_kernel(struct ng_images *images, struct ng_uprobe *engine,
+	struct ng_traced_image **ret_image, struct ng_diag *diag)
+{
+	static const char *const calls[][2] = {{"clock_gettime", "syscall clock_gettime"},
+		{"gettimeofday", "syscall gettimeofday"}, {"time", "syscall time"}};
+	const size_t count = sizeof(calls) / sizeof(calls[0]);
+	struct ng_traced_image *kernel = calloc(1, sizeof(*kernel));
+	int error;
+
+	if (!kernel)
+		return -ENOMEM;
+	kernel->path = strdup("[kernel]");
+	kernel->found = calloc(1, sizeof(*kernel->found));
+	kernel->numbers = calloc(count, sizeof(*kernel->numbers));
+	kernel->sites.items = calloc(count, sizeof(*kernel->sites.items));
+	kernel->sites.complete = true;
+	error = kernel->path && kernel->found && kernel->numbers && kernel->sites.items ? 0
+											: -ENOMEM;
+	for (size_t i = 0; !error && i < count; i++)
+		error = add_syscall(kernel, engine, calls[i][0], calls[i][1], diag);
+	if (!error)
+		error = add_image(images, kernel);
+	if (error) {
+		traced_image_free(kernel);
+		return error;
+	}
+	*ret_image = kernel;
+	return 0;
+}
+
 int ng_images_prepare(struct ng_images *images, struct ng_uprobe *engine,
 	const struct ng_wanted *wanted, int fd, const char *path,
 	struct ng_traced_image **ret_image, struct ng_diag *diag)

@@ -21,6 +21,7 @@ struct ng_wanted {
 	size_t function_count;
 	bool clock; /* every clock read, by its leaves */
 	enum ng_clock_set clock_set;
+	bool syscalls;	/* with clock: the system calls that read it, too */
 	bool at_symbol; /* at the function's first byte, as other tools do: counts too much */
 };
 
@@ -60,6 +61,14 @@ void ng_images_release(struct ng_images *images);
  */
 int ng_images_prepare(struct ng_images *images, struct ng_uprobe *engine,
 	const struct ng_wanted *wanted, int fd, const char *path,
+	struct ng_traced_image **ret_image, struct ng_diag *diag);
+
+/**
+ * The kernel as an image: its sites are the system calls that read the clock. Made once, on demand.
+ *
+ * @return 0; -ENOMEM; what ng_uprobe_add_syscall() gave
+ */
+int ng_images_prepare_kernel(struct ng_images *images, struct ng_uprobe *engine,
 	struct ng_traced_image **ret_image, struct ng_diag *diag);
 
 /** The image with this file, or NULL. */

@@ -22,6 +22,7 @@ struct ng_session {
 	struct ng_session_options options;
 	struct ng_uprobe *engine;
 	struct ng_images images;
+	struct ng_traced_image *kernel; /* its system calls count for every target; NULL: none do */
 	struct ng_tracked_list tracked;
 	struct ng_armed **everyone; /* of the files that were asked for */
 	size_t everyone_count;
@@ -71,6 +72,13 @@ int ng_session_open(const struct ng_session_options *options, struct ng_session 
 		note(session,
 			"counting by perf uprobe links, not by tracefs: arming takes longer, and "
 			"children are not followed from their first instruction");
+	if (options->wanted.syscalls)
+		error = ng_images_prepare_kernel(
+			&session->images, session->engine, &session->kernel, diag);
+	if (error) {
+		ng_session_free(session);
+		return error;
+	}
 	*ret_session = session;
 	return 0;
 }
@@ -136,7 +144,9 @@ static int arm_mappings(
 
 	if (error)
 		return ng_diag_set(diag, error, "process %d has exited", tracked->pid);
-	if (tracked->main)
+	if (session->kernel && !ng_tracked_has_image(tracked, session->kernel))
+		error = ng_tracked_add_image(tracked, session->kernel, NULL);
+	if (!error && tracked->main)
 		error = arm_image(session, tracked, tracked->main, &mappings, diag);
 	for (size_t i = 0; !error && i < mappings.count; i++) {
 		struct ng_traced_image *image;
@@ -669,6 +679,44 @@ void ng_session_stop(struct ng_session *session)
 	}
 }
 
+/* The image of those armed in every process that a site belongs to; NULL */
+static struct ng_traced_image *image_of_everyone(struct ng_session *session, uint32_t site)
+{
+	for (size_t i = 0; session->everyone_count && i < session->images.count; i++) {
+		struct ng_traced_image *image = session->images.items[i];
+
+		for (size_t k = 0; image != session->kernel && k < image->sites.count; k++) {
+			if (image->numbers[k] == site)
+				return image;
+		}
+	}
+	return NULL;
+}
+
+/* Processes that only map a file which was asked for (a library) are known by their first hit. */
+static void adopt_users(struct ng_session *session, const struct ng_tallies *tallies)
+{
+	for (size_t i = 0; i < tallies->count; i++) {
+		const struct ng_count_key *key = &tallies->items[i].key;
+		const uint64_t start_ticks = ng_process_ticks(key->start_ns);
+		struct ng_traced_image *image = image_of_everyone(session, key->site);
+		struct ng_process process = {.pid = (pid_t)key->tgid, .start_ticks = start_ticks};
+		struct ng_tracked *tracked;
+		char path[PATH_MAX];
+
+		if (!image || key->tgid == (uint32_t)getpid() ||
+			ng_tracked_knows(&session->tracked, key))
+			continue;
+		tracked = track_image_user(session, &process, image, session->started_at_ns);
+		if (!tracked)
+			continue;
+		tracked->start_ns = key->start_ns;
+		tracked->exec_id = key->exec_id;
+		ng_process_image_path(process.pid, path, sizeof(path));
+		(void)ng_tracked_set_exe(tracked, path); /* else it keeps the library's */
+	}
+}
+
 int ng_session_report(struct ng_session *session, struct ng_report *ret_report)
 {
 	struct ng_report report = NG_REPORT_INIT;
@@ -678,6 +726,8 @@ int ng_session_report(struct ng_session *session, struct ng_report *ret_report)
 
 	report.started_at_ns = session->started_at_ns;
 	report.elapsed_ns = end_ns - session->started_at_ns;
+	if (!error)
+		adopt_users(session, &tallies);
 	if (!error)
 		error = ng_uprobe_lost(session->engine, report.lost);
 	if (!error)

@@ -189,6 +189,15 @@ static bool is_counted_under(const struct ng_tracked *tracked, const struct ng_c
 	return !tracked->exec_id || tracked->exec_id == key->exec_id;
 }
 
+bool ng_tracked_knows(const struct ng_tracked_list *list, const struct ng_count_key *key)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		if (is_counted_under(list->items[i], key))
+			return true;
+	}
+	return false;
+}
+
 static uint64_t calls_at(const struct ng_tracked *tracked, const struct ng_tallies *tallies,
 	bool *claimed, uint32_t site)
 {

@@ -70,6 +70,9 @@ struct ng_tracked *ng_tracked_find(
 struct ng_tracked *ng_tracked_by_event(
 	const struct ng_tracked_list *list, const struct ng_proc_event *event, uint32_t tgid);
 
+/** Is this counted under any life, past or present? */
+bool ng_tracked_knows(const struct ng_tracked_list *list, const struct ng_count_key *key);
+
 int ng_tracked_set_exe(struct ng_tracked *tracked, const char *exe);
 
 /** Notes that an image is armed; takes armed, also when it fails. */

@@ -343,7 +343,14 @@ int ng_site_choose(const uint8_t *code, size_t size_bytes, uint64_t address, boo
 
 const char *ng_site_class_name(enum ng_site_class class)
 {
-	return class == NG_SITE_EMULATED ? "emulated" : "single-stepped";
+	switch (class) {
+	case NG_SITE_EMULATED:
+		return "emulated";
+	case NG_SITE_STEPPED:
+		return "single-stepped";
+	default:
+		return "syscall";
+	}
 }
 
 void ng_sites_release(struct ng_sites *sites)

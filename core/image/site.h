@@ -21,9 +21,10 @@
 enum ng_site_class {
 	NG_SITE_EMULATED,
 	NG_SITE_STEPPED,
+	NG_SITE_SYSCALL, /* no instruction: the kernel's own event at a system call's entry */
 };
 
-/** "emulated" or "single-stepped". */
+/** "emulated", "single-stepped" or "syscall". */
 const char *ng_site_class_name(enum ng_site_class class);
 
 /** What kind of code the site stands in. */
