@@ -1,5 +1,6 @@
 /* The sites that see every read of the clock: names and callers, or the bytes of two bodies. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +13,8 @@
 
 /* A body of time.now or nanotime1 before its `mov $clock,%edi` is shorter than this. */
 #define WALK_BACK_BYTES 0x90
+/* Enough of a body: its straight line ends much earlier. */
+#define BODY_BYTES_MAX 0x100
 /* And the whole signature, from that instruction on, shorter than this. */
 #define SIGNATURE_BYTES 80
 
@@ -322,37 +325,52 @@ static int find_bodies(const uint8_t *bytes, size_t size_bytes, uint64_t address
 	return 0;
 }
 
+/* @return 0, also where it cannot be probed, which is noted; -ENOMEM */
 static int add_body(
 	const struct ng_image *image, uint64_t entry, const char *source, struct ng_sites *sites)
 {
-	/* Longer than any of the bodies; the straight line ends much earlier. */
-	struct ng_function function = {.address = entry, .size_bytes = 0x100};
+	struct ng_function function = {.address = entry, .size_bytes = BODY_BYTES_MAX};
+	uint8_t bytes[BODY_BYTES_MAX];
+	int64_t length;
 	int error;
 
 	if (!entry)
 		return 0;
+	length = ng_image_read(image, entry, bytes, sizeof(bytes));
+	function.size_bytes = length > 0 ? (uint64_t)length : 0;
 	error = ng_sites_add_function(image, &function, source, sites, NULL);
 	if (!error)
 		sites->items[sites->count - 1].source = source;
-	return error;
+	else if (error != -ENOMEM)
+		ng_sites_miss(sites, "%s cannot be probed", source);
+	return error == -ENOMEM ? error : 0;
 }
 
-/* Where names are gone (garble): the bytes say which function it is. */
+/* Where names are gone (garble), perhaps with all else that tells a Go program: the bytes say which
+ * function it is. */
 static int add_by_signature(
 	const struct ng_image *image, enum ng_clock_set set, struct ng_sites *sites)
 {
 	struct body_search search = {.image = image};
 	int error = walk_code(image, find_bodies, &search);
 
-	if (error || search.ambiguous)
+	if (error || (!search.now && !search.nanotime1))
 		return error;
+	if (search.ambiguous) {
+		ng_sites_miss(sites, "names are gone, and more than one function has the bytes of "
+				     "time.now or nanotime1");
+		return 0;
+	}
 	error = add_body(image, search.now, "time.now", sites);
 	if (!error && set == NG_CLOCK_ALL)
 		error = add_body(image, search.nanotime1, "runtime.nanotime1", sites);
-	if (!error && search.nanotime1 && set == NG_CLOCK_PROGRAM)
+	if (!error && set == NG_CLOCK_ALL)
+		ng_sites_miss(sites, "names are gone: syscall.gettimeofday cannot be found");
+	else if (!error)
 		ng_sites_miss(sites,
-			"names are gone: monotonic reads (time.Since) cannot be told from "
-			"the runtime's own; --clock=all counts both");
+			"names are gone: monotonic reads (time.Since) cannot be told from the "
+			"runtime's own, --clock=all counts both; syscall.gettimeofday cannot be "
+			"found");
 	return error;
 }
 
@@ -377,16 +395,44 @@ static int add_go(const struct ng_image *image, enum ng_clock_set set, struct ng
 	return error < 0 ? error : 0;
 }
 
+/* glibc's time and gettimeofday are resolved to the vDSO, past its clock_gettime. */
+static void explain_libc(const struct ng_image *image, struct ng_sites *sites)
+{
+	struct ng_functions functions = NG_FUNCTIONS_INIT;
+	struct ng_site *site = &sites->items[sites->count - 1];
+	const int error = ng_image_find(image, "gettimeofday", &functions, NULL);
+	const size_t used = strlen(site->why);
+
+	if (error == -ENOTSUP)
+		(void)snprintf(site->why + used, sizeof(site->why) - used,
+			"; time() and gettimeofday() go past it, into the vDSO, unseen");
+	ng_functions_release(&functions);
+}
+
+static int add_libc(const struct ng_image *image, struct ng_sites *sites)
+{
+	const size_t old_count = sites->count;
+	const int error = add_by_name(image, "clock_gettime", sites);
+
+	if (error > 0 && sites->count > old_count)
+		explain_libc(image, sites);
+	return error;
+}
+
 int ng_sites_clock(const struct ng_image *image, enum ng_clock_set set, struct ng_sites *ret_sites,
 	struct ng_diag *diag)
 {
-	int error = 0;
+	int error;
 
 	if (ng_image_info(image)->is_go)
 		error = add_go(image, set, ret_sites);
+	else
+		error = add_by_signature(image, set, ret_sites);
 	if (error >= 0)
-		error = add_by_name(image, "clock_gettime", ret_sites);
+		error = add_libc(image, ret_sites);
 	if (error < 0)
 		return ng_diag_set(diag, error, "its code cannot be read: %s", strerror(-error));
+	if (!ret_sites->count && !ret_sites->missing[0])
+		ret_sites->complete = true; /* it reads no clock */
 	return 0;
 }

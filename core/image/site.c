@@ -318,6 +318,9 @@ int ng_site_choose(const uint8_t *code, size_t size_bytes, uint64_t address, boo
 
 	if (!size_bytes)
 		return ng_diag_set(diag, -ENOEXEC, "it is too short: it has no instruction at all");
+	/* `add %al,(%rax)`, to a decoder: what follows a segment's code, such as runtime.etext. */
+	if (size_bytes >= 2 && !code[0] && !code[1])
+		return ng_diag_set(diag, -ENOEXEC, "it is no code: it begins with zeros");
 	error = ng_flow_open(&flow, code, size_bytes, address);
 	if (error == -E2BIG)
 		return ng_diag_set(diag, -ENOEXEC,

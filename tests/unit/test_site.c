@@ -257,6 +257,8 @@ static const struct sample samples[] = {
 	{"ud2", CODE("\x0f\x0b"), true, -ENOEXEC, 0, NG_SITE_EMULATED, false, "-"},
 	/* int3; ret */
 	{"int3", CODE("\xcc\xc3"), false, -ENOEXEC, 0, NG_SITE_EMULATED, false, "-"},
+	/* .byte 0,0,0,0 */
+	{"zeros", CODE("\x00\x00\x00\x00"), false, -ENOEXEC, 0, NG_SITE_EMULATED, false, "-"},
 	/* .byte 6,6,6 */
 	{"no_code", CODE("\x06\x06\x06"), true, -ENOEXEC, 0, NG_SITE_EMULATED, false, "-"},
 };
