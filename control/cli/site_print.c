@@ -100,16 +100,11 @@ static uint8_t describe(const struct listing *listing, size_t line, uint64_t ent
 	return insn.length;
 }
 
-static const char *class_name(const struct ng_site *site)
-{
-	return site->class == NG_SITE_EMULATED ? "emulated" : "single-stepped";
-}
-
 static void print_site(
 	const struct ng_site_print *print, const struct ng_site *site, const struct listing *lines)
 {
 	fprintf(print->file, "%s: %s at +%#" PRIx32 ", %s, %s\n", site->function, site->insn,
-		site->delta, class_name(site), site->exact ? "exact" : "not exact");
+		site->delta, ng_site_class_name(site->class), site->exact ? "exact" : "not exact");
 	if (site->caller)
 		fprintf(print->file, "  inlined copy in %s\n", site->caller);
 	if (site->source)
@@ -198,8 +193,8 @@ static json_t *json_of_site(const struct ng_site *site, const struct listing *li
 		json_of_text(site->caller), "source", json_of_text(site->source), "entry",
 		(json_int_t)site->entry, "address", (json_int_t)site->address, "offset",
 		(json_int_t)site->offset, "delta", (json_int_t)site->delta, "insn", site->insn,
-		"class", class_name(site), "exact", site->exact, "why", site->why, "prologue",
-		json_of_listing(listing, site));
+		"class", ng_site_class_name(site->class), "exact", site->exact, "why", site->why,
+		"prologue", json_of_listing(listing, site));
 }
 
 /* Adds every site. @return 0; -ENOMEM; what reading gave */
