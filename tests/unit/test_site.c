@@ -191,7 +191,7 @@ static const struct sample samples[] = {
 	/* jmp s */
 	{"self_jump", CODE("\xeb\xfe"), false, 0, 0x0, NG_SITE_EMULATED, false, "jmp"},
 	/* cmp $5,%edi; ja 1f; lea 0x1000(%rip),%rdx; movslq (%rdx,%rdi,4),%rax; add %rdx,%rax; jmp
-	   *%rax; 1: ret */
+	 *%rax; 1: ret */
 	{"table_frameless",
 		CODE("\x83\xff\x05\x77\x10\x48\x8d\x15\x00\x10\x00\x00\x48\x63\x04\xba\x48\x01"
 		     "\xd0\xff\xe0\xc3"),
