@@ -10,9 +10,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/base/cleanup.h"
 #include "core/image/image.h"
 
-#define SECTIONS_MAX 65536 /* a linker writes some tens; more is no program */
+#define SECTIONS_MAX	  65536	     /* a linker writes some tens; more is no program */
+#define SECTION_NAMES_MAX (4u << 20) /* bytes, for all of them */
+#define CHUNK_BYTES	  (1u << 20) /* of a scan */
 
 static int pread_all(int fd, void *buffer, size_t size_bytes, uint64_t offset)
 {
@@ -31,13 +34,18 @@ static int pread_all(int fd, void *buffer, size_t size_bytes, uint64_t offset)
 	return 0;
 }
 
-static int refuse_script(int fd, struct ng_diag *diag)
+static int refuse_other(int fd, struct ng_diag *diag)
 {
 	char line[128] = "";
 	ssize_t length = pread(fd, line, sizeof(line) - 1, 0);
 
 	if (length < 0)
 		return ng_diag_set(diag, -errno, "it cannot be read: %s", strerror(errno));
+	if (!length)
+		return ng_diag_set(diag, -ENOEXEC, "it is empty: no program, and no library");
+	if (length >= SELFMAG && !memcmp(line, ELFMAG, SELFMAG))
+		return ng_diag_set(
+			diag, -ENOEXEC, "it is truncated: even its ELF header is cut off");
 	line[strcspn(line, "\r\n")] = '\0';
 	if (!strncmp(line, "#!", 2))
 		return ng_diag_set(diag, -ENOEXEC,
@@ -53,17 +61,18 @@ static int check_ident(int fd, struct ng_diag *diag)
 	int error = pread_all(fd, &header, EI_NIDENT + 4, 0);
 
 	if (error == -EIO || (!error && memcmp(header.e_ident, ELFMAG, SELFMAG)))
-		return refuse_script(fd, diag);
+		return refuse_other(fd, diag);
 	if (error)
 		return ng_diag_set(diag, error, "it cannot be read: %s", strerror(-error));
 	if (header.e_ident[EI_CLASS] == ELFCLASS32)
 		return ng_diag_set(
 			diag, -ENOTSUP, "it is a 32-bit program: nowgate traces 64-bit x86 only");
-	if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_ident[EI_VERSION] != EV_CURRENT)
-		return ng_diag_set(diag, -EINVAL, "its ELF header is damaged");
-	if (header.e_ident[EI_DATA] != ELFDATA2LSB)
+	if (header.e_ident[EI_DATA] == ELFDATA2MSB)
 		return ng_diag_set(diag, -ENOTSUP,
 			"it is a big-endian program: nowgate traces 64-bit x86 only");
+	if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_ident[EI_DATA] != ELFDATA2LSB ||
+		header.e_ident[EI_VERSION] != EV_CURRENT)
+		return ng_diag_set(diag, -EINVAL, "its ELF header is damaged");
 	error = pread_all(fd, &header, sizeof(header), 0);
 	if (error)
 		return ng_diag_set(
@@ -90,6 +99,34 @@ static int damaged(struct ng_diag *diag, const char *what)
 static bool lies_within(uint64_t offset, uint64_t size_bytes, uint64_t limit)
 {
 	return offset <= limit && size_bytes <= limit - offset;
+}
+
+/* The tables' sizes, before libelf takes memory for them: it believes a count in section 0 that
+ * the file's length allows, and a sparse file allows anything. */
+static int check_tables(const struct ng_elf *elf, struct ng_diag *diag)
+{
+	Elf64_Ehdr header;
+	Elf64_Shdr first;
+	uint64_t count;
+
+	if (pread_all(elf->fd, &header, sizeof(header), 0))
+		return ng_diag_set(
+			diag, -ENOEXEC, "it is truncated: even its ELF header is cut off");
+	if (header.e_phnum && header.e_phentsize != sizeof(Elf64_Phdr))
+		return damaged(diag, "program headers of a wrong size");
+	if (!header.e_shoff)
+		return 0;
+	count = header.e_shnum ? header.e_shnum : 1;
+	if (!lies_within(header.e_shoff, count * sizeof(Elf64_Shdr), elf->file_bytes))
+		return ng_diag_set(diag, -ENOEXEC,
+			"it is truncated: its section headers lie beyond the file's end (%llu "
+			"bytes)",
+			(unsigned long long)elf->file_bytes);
+	if (header.e_shnum)
+		return 0;
+	if (pread_all(elf->fd, &first, sizeof(first), header.e_shoff))
+		return ng_diag_set(diag, -ENOEXEC, "it is truncated: its section headers are gone");
+	return first.sh_size > SECTIONS_MAX ? damaged(diag, "too many sections") : 0;
 }
 
 static int add_segment(struct ng_elf *elf, const GElf_Phdr *header, struct ng_diag *diag)
@@ -140,14 +177,42 @@ static int read_segments(struct ng_elf *elf, Elf *handle, struct ng_diag *diag)
 	return error;
 }
 
+/* libelf would take as much memory for the names as the file says, and more than once. */
+static int name_sections(struct ng_elf *elf, const uint32_t *places, size_t names_index)
+{
+	struct ng_blob names = NG_BLOB_INIT;
+	int error;
+
+	if (names_index >= elf->section_count)
+		return 0;
+	if (elf->sections[names_index].size_bytes > SECTION_NAMES_MAX)
+		return -E2BIG;
+	error = ng_elf_load(elf, &elf->sections[names_index], &names);
+	for (size_t i = 0; !error && i < elf->section_count; i++) {
+		struct ng_section *section = &elf->sections[i];
+
+		if (section->type != SHT_NULL && places[i] < names.size_bytes)
+			(void)snprintf(section->name, sizeof(section->name), "%.*s",
+				(int)sizeof(section->name) - 1,
+				(const char *)names.bytes + places[i]); /* cut where longer */
+	}
+	elf->memory_bytes -= names.size_bytes;
+	ng_blob_release(&names);
+	return error;
+}
+
 /* A stripped or hand-made file may have no sections, or bad ones; those are then passed over. */
 static int read_sections(struct ng_elf *elf, Elf *handle)
 {
+	NG_CLEANUP_FREE uint32_t *places = NULL; /* of their names */
 	size_t count, names;
 
 	if (elf_getshdrnum(handle, &count) || elf_getshdrstrndx(handle, &names) ||
 		count > SECTIONS_MAX)
 		return 0;
+	places = calloc(count + 1, sizeof(*places));
+	if (!places)
+		return -ENOMEM;
 	elf->sections = calloc(count + 1, sizeof(*elf->sections));
 	if (!elf->sections)
 		return -ENOMEM;
@@ -155,22 +220,20 @@ static int read_sections(struct ng_elf *elf, Elf *handle)
 		struct ng_section *section = &elf->sections[i]; /* by index: links need it */
 		Elf_Scn *scn = elf_getscn(handle, i);
 		GElf_Shdr header;
-		const char *name;
 
 		elf->section_count = i + 1;
 		if (!scn || !gelf_getshdr(scn, &header) || header.sh_type == SHT_NOBITS ||
 			header.sh_type == SHT_NULL || (header.sh_flags & SHF_COMPRESSED) ||
 			!lies_within(header.sh_offset, header.sh_size, elf->file_bytes))
 			continue;
-		name = elf_strptr(handle, names, header.sh_name);
-		(void)snprintf(section->name, sizeof(section->name), "%s", name ? name : "");
+		places[i] = header.sh_name;
 		section->address = header.sh_addr;
 		section->offset = header.sh_offset;
 		section->size_bytes = header.sh_size;
 		section->type = header.sh_type;
 		section->link = header.sh_link;
 	}
-	return 0;
+	return name_sections(elf, places, names);
 }
 
 int ng_elf_open(struct ng_elf *elf, int fd, struct ng_diag *diag)
@@ -190,6 +253,9 @@ int ng_elf_open(struct ng_elf *elf, int fd, struct ng_diag *diag)
 	error = check_ident(fd, diag);
 	if (error)
 		return error;
+	error = check_tables(elf, diag);
+	if (error)
+		return error;
 	(void)elf_version(EV_CURRENT); /* the version that we are built with: always known */
 	handle = elf_begin(fd, ELF_C_READ, NULL);
 	if (!handle || !gelf_getehdr(handle, &header)) {
@@ -199,6 +265,10 @@ int ng_elf_open(struct ng_elf *elf, int fd, struct ng_diag *diag)
 		error = read_segments(elf, handle, diag);
 		if (!error)
 			error = read_sections(elf, handle);
+		if (error)
+			(void)ng_diag_set(diag, error, "its sections cannot be read: %s",
+				error == -E2BIG ? "they are too large to be true"
+						: strerror(-error));
 	}
 	elf_end(handle);
 	if (error) {
@@ -280,4 +350,44 @@ int ng_elf_read_all(const struct ng_elf *elf, uint64_t address, void *buffer, si
 	if (length < 0)
 		return (int)length;
 	return (size_t)length == size_bytes ? 0 : -EFAULT;
+}
+
+int ng_elf_scan(const struct ng_elf *elf, const struct ng_segment *segment, size_t match_bytes,
+	ng_elf_on_chunk on_chunk, void *context)
+{
+	/* Matches are aligned, and a segment need not be. */
+	const uint64_t skipped = -segment->address % NG_ELF_SCAN_ALIGNMENT;
+	const uint64_t start = segment->address + skipped;
+	const size_t step = (CHUNK_BYTES - match_bytes) & ~(size_t)(NG_ELF_SCAN_ALIGNMENT - 1);
+	NG_CLEANUP_FREE uint8_t *chunk = NULL;
+	uint64_t rest;
+
+	if (segment->file_bytes < skipped + match_bytes)
+		return -ENOENT;
+	rest = segment->file_bytes - skipped;
+	chunk = malloc(rest < CHUNK_BYTES ? (size_t)rest : CHUNK_BYTES);
+	if (!chunk)
+		return -ENOMEM;
+	for (uint64_t at = 0; at < rest; at += step) {
+		uint64_t wanted = rest - at < CHUNK_BYTES ? rest - at : CHUNK_BYTES;
+		int64_t length = ng_elf_read(elf, start + at, chunk, (size_t)wanted);
+
+		if (length < 0)
+			return (int)length;
+		if (on_chunk(chunk, (size_t)length, start + at, context))
+			return 0;
+	}
+	return -ENOENT;
+}
+
+const struct ng_segment *ng_elf_text_segment(const struct ng_elf *elf, uint64_t address)
+{
+	for (size_t i = 0; i < elf->segment_count; i++) {
+		const struct ng_segment *segment = &elf->segments[i];
+
+		if (segment->executable && address >= segment->address &&
+			address - segment->address < segment->file_bytes)
+			return segment;
+	}
+	return NULL;
 }

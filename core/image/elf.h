@@ -79,4 +79,22 @@ int64_t ng_elf_read(const struct ng_elf *elf, uint64_t address, void *buffer, si
 /** Reads exactly size_bytes at an address. @return 0; -EFAULT; -EIO */
 int ng_elf_read_all(const struct ng_elf *elf, uint64_t address, void *buffer, size_t size_bytes);
 
+#define NG_ELF_SCAN_ALIGNMENT 16 /* bytes; of each chunk's address */
+
+/** Sees a part of a segment. @return true where it found what was looked for */
+typedef bool (*ng_elf_on_chunk)(
+	const uint8_t *bytes, size_t size_bytes, uint64_t address, void *context);
+
+/**
+ * Shows a segment's file part in chunks that overlap by what a match needs.
+ *
+ * @param match_bytes less than 4096
+ * @return 0 found; -ENOENT; -ENOMEM; -EIO
+ */
+int ng_elf_scan(const struct ng_elf *elf, const struct ng_segment *segment, size_t match_bytes,
+	ng_elf_on_chunk on_chunk, void *context);
+
+/** The executable segment whose file part holds an address, or NULL. */
+const struct ng_segment *ng_elf_text_segment(const struct ng_elf *elf, uint64_t address);
+
 #endif
