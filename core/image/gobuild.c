@@ -11,7 +11,6 @@
 #define MAGIC_BYTES  14
 #define HEADER_BYTES 32
 #define ALIGNMENT    16
-#define SEARCH_MAX   (1u << 20) /* Go puts it first in the data; its own reader looks as far */
 #define TEXT_MAX     (1u << 20) /* of the module list */
 
 #define FLAG_BIG_ENDIAN 1
@@ -20,30 +19,37 @@
 /* The module list stands between two 16-byte marks. */
 #define MARK_BYTES 16
 
+_Static_assert(ALIGNMENT == NG_ELF_SCAN_ALIGNMENT, "each chunk begins where a header can");
+
+static bool find_in_chunk(const uint8_t *bytes, size_t size_bytes, uint64_t address, void *context)
+{
+	for (size_t at = 0; at + HEADER_BYTES <= size_bytes; at += ALIGNMENT) {
+		if (memcmp(bytes + at, MAGIC, MAGIC_BYTES))
+			continue;
+		*(uint64_t *)context = address + at;
+		return true;
+	}
+	return false;
+}
+
+/* In its section, which begins with it; in data where there are no sections at all. */
 static int find_header(const struct ng_elf *elf, uint64_t *ret_address)
 {
 	const struct ng_section *section = ng_elf_section(elf, ".go.buildinfo");
-	NG_CLEANUP_FREE uint8_t *bytes = NULL;
-	uint64_t address = section ? section->address : 0;
-	int64_t length;
+	uint8_t magic[MAGIC_BYTES];
+	int error = -ENOENT;
 
-	for (size_t i = 0; !section && !address && i < elf->segment_count; i++) {
+	if (section) {
+		*ret_address = section->address;
+		error = ng_elf_read_all(elf, section->address, magic, sizeof(magic));
+		return error || !memcmp(magic, MAGIC, sizeof(magic)) ? error : -EINVAL;
+	}
+	for (size_t i = 0; !elf->section_count && error == -ENOENT && i < elf->segment_count; i++) {
 		if (elf->segments[i].writable)
-			address = elf->segments[i].address;
+			error = ng_elf_scan(
+				elf, &elf->segments[i], HEADER_BYTES, find_in_chunk, ret_address);
 	}
-	if (!address)
-		return -ENOENT;
-	bytes = malloc(SEARCH_MAX);
-	if (!bytes)
-		return -ENOMEM;
-	length = ng_elf_read(elf, address, bytes, SEARCH_MAX);
-	for (int64_t at = 0; at + HEADER_BYTES <= length; at += ALIGNMENT) {
-		if (memcmp(bytes + at, MAGIC, MAGIC_BYTES))
-			continue;
-		*ret_address = address + (uint64_t)at;
-		return 0;
-	}
-	return -ENOENT;
+	return error;
 }
 
 /* A text with its length before it, as a varint. */
@@ -89,6 +95,15 @@ static char *read_pointed_text(const struct ng_elf *elf, uint64_t pointer_addres
 		return NULL;
 	}
 	return text;
+}
+
+/* "go1.24.4 X:loopvar" and "devel go1.25-0123456 Mon Jan 2 …": what follows is of no use here. */
+static void take_version(const char *text, struct ng_gobuild *build)
+{
+	size_t length = strncmp(text, "devel ", 6) ? 0 : 6;
+
+	length += strcspn(text + length, " ");
+	(void)snprintf(build->version, sizeof(build->version), "%.*s", (int)length, text);
 }
 
 static void take_modules(const char *text, struct ng_gobuild *build)
@@ -139,8 +154,7 @@ int ng_gobuild_read(const struct ng_elf *elf, struct ng_gobuild *ret_build)
 	}
 	if (!version)
 		return -EINVAL;
-	(void)snprintf(ret_build->version, sizeof(ret_build->version), "%.*s",
-		(int)strcspn(version, " "), version);
+	take_version(version, ret_build);
 	if (modules)
 		take_modules(modules, ret_build);
 	return 0;
@@ -148,7 +162,8 @@ int ng_gobuild_read(const struct ng_elf *elf, struct ng_gobuild *ret_build)
 
 unsigned int ng_gobuild_minor(const char *version)
 {
+	const char *number = strstr(version, "go1.");
 	unsigned int minor;
 
-	return sscanf(version, "go1.%3u", &minor) == 1 ? minor : 0;
+	return number && sscanf(number, "go1.%3u", &minor) == 1 ? minor : 0;
 }

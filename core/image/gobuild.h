@@ -10,7 +10,8 @@
 #define NG_GO_PATH_MAX	  512
 
 struct ng_gobuild {
-	char version[NG_GO_VERSION_MAX]; /* "go1.24.4"; what follows a space is left off */
+	char version[NG_GO_VERSION_MAX]; /* "go1.24.4", "devel go1.25-0123456"; the rest is left off
+					  */
 	char module_path[NG_GO_PATH_MAX];
 	bool has_profile; /* built with -pgo */
 };
@@ -18,7 +19,7 @@ struct ng_gobuild {
 /** @return 0; -ENOENT where the image has none; -EINVAL where it is damaged; -ENOMEM, -EIO */
 int ng_gobuild_read(const struct ng_elf *elf, struct ng_gobuild *ret_build);
 
-/** The N of "go1.N…"; 0 where the text says none ("devel …"). */
+/** The N of "go1.N…" or "devel go1.N…"; 0 where the text says none. */
 unsigned int ng_gobuild_minor(const char *version);
 
 #endif

@@ -4,22 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/cleanup.h"
-#include "core/image/image.h"
+#include "core/image/gomodule.h"
 
 #define MAGIC_1_16 0xfffffffau
 #define MAGIC_1_18 0xfffffff0u
 #define MAGIC_1_20 0xfffffff1u /* to this day: 1.27 */
 
 #define HEADER_BYTES 72 /* the longest: 8 bytes and eight words */
-#define CHUNK_BYTES  (1u << 20)
-
-/* moduledata, by byte offset: the same from Go 1.16 to 1.27. */
-#define MODULE_MINPC 0xa0
-#define MODULE_MAXPC 0xa8
-#define MODULE_TEXT  0xb0
-#define MODULE_ETEXT 0xb8
-#define MODULE_BYTES 0x160
+#define RECORD_BYTES 40 /* the shortest _func */
 
 /* funcdata and pcdata that we read: runtime/funcdata.h */
 #define FUNCDATA_INLTREE     3
@@ -70,85 +62,89 @@ static bool is_header(const uint8_t *bytes, enum ng_pclntab_layout *ret_layout)
 	}
 }
 
-static size_t entry_bytes(const struct ng_pclntab *table)
+static size_t row_bytes(enum ng_pclntab_layout layout)
 {
-	return table->layout == NG_PCLNTAB_1_16 ? 16 : 8;
+	return layout == NG_PCLNTAB_1_16 ? 16 : 8;
 }
 
-/* Takes the header's offsets, each checked against the blob. */
-static bool take_header(struct ng_pclntab *table)
-{
-	const uint8_t *bytes = table->blob.bytes;
-	const size_t words = table->layout == NG_PCLNTAB_1_16 ? 24 : 32; /* of the first offset */
-	uint64_t count, names, pc_tables, functions;
+/* What a header says, for a table that may take up to size_bytes. */
+struct header {
+	enum ng_pclntab_layout layout;
+	uint64_t count;
+	uint64_t text;
+	uint64_t names;
+	uint64_t pc_tables;
+	uint64_t functions;
+};
 
-	if (!fits(table, 0, HEADER_BYTES))
+/* @return whether it is a header, and all that it says can be */
+static bool parse_header(const uint8_t *bytes, uint64_t size_bytes, struct header *header)
+{
+	size_t words; /* of the first offset */
+	uint64_t room;
+
+	if (size_bytes < HEADER_BYTES || !is_header(bytes, &header->layout))
 		return false;
-	count = get_u64(bytes, 8);
-	names = get_u64(bytes, words);
-	pc_tables = get_u64(bytes, words + 24);
-	functions = get_u64(bytes, words + 32);
-	if (names >= table->blob.size_bytes || pc_tables >= table->blob.size_bytes ||
-		functions >= table->blob.size_bytes || !count ||
-		count > (table->blob.size_bytes - functions) / entry_bytes(table) - 1)
+	words = header->layout == NG_PCLNTAB_1_16 ? 24 : 32;
+	header->count = get_u64(bytes, 8);
+	header->text = header->layout == NG_PCLNTAB_1_16 ? 0 : get_u64(bytes, 24);
+	header->names = get_u64(bytes, words);
+	header->pc_tables = get_u64(bytes, words + 24);
+	header->functions = get_u64(bytes, words + 32);
+	if (header->names >= size_bytes || header->pc_tables >= size_bytes ||
+		header->functions >= size_bytes)
 		return false;
-	table->function_count = (uint32_t)count;
-	table->names = (size_t)names;
-	table->pc_tables = (size_t)pc_tables;
-	table->functions = (size_t)functions;
-	table->text = table->layout == NG_PCLNTAB_1_16 ? 0 : get_u64(bytes, 24);
-	return true;
+	/* Each function has its row and its record, and the rows end in one more. A table whose
+	 * rows share records could have us walk far more names than it holds. */
+	room = size_bytes - header->functions;
+	return header->count && room >= row_bytes(header->layout) &&
+	       header->count <= (room - row_bytes(header->layout)) /
+					(row_bytes(header->layout) + RECORD_BYTES);
 }
 
-/* Scans a segment's file part in chunks that overlap by what a match needs. */
-typedef bool (*chunk_reader)(
-	const uint8_t *bytes, size_t size_bytes, uint64_t address, void *context);
-
-static bool scan_segment(const struct ng_elf *elf, const struct ng_segment *segment,
-	size_t match_bytes, chunk_reader on_chunk, void *context)
-{
-	NG_CLEANUP_FREE uint8_t *chunk = malloc(CHUNK_BYTES);
-
-	for (uint64_t at = 0; chunk && at < segment->file_bytes; at += CHUNK_BYTES - match_bytes) {
-		int64_t length = ng_elf_read(elf, segment->address + at, chunk, CHUNK_BYTES);
-
-		if (length < (int64_t)match_bytes)
-			return false;
-		if (on_chunk(chunk, (size_t)length, segment->address + at, context))
-			return true;
-	}
-	return false;
-}
+/* A search for the table where no section names it. */
+struct table_search {
+	const struct ng_segment *segment;
+	uint64_t address; /* where it was found */
+};
 
 static bool find_header(const uint8_t *bytes, size_t size_bytes, uint64_t address, void *context)
 {
-	enum ng_pclntab_layout layout;
+	struct table_search *search = context;
+	struct header header;
 
 	for (size_t at = 0; at + HEADER_BYTES <= size_bytes; at += 8) {
-		if (bytes[at + 3] != 0xff || !is_header(bytes + at, &layout))
+		uint64_t before = address + at - search->segment->address;
+
+		if (bytes[at + 3] != 0xff ||
+			!parse_header(bytes + at, search->segment->file_bytes - before, &header))
 			continue;
-		*(uint64_t *)context = address + at;
+		search->address = address + at;
 		return true;
 	}
 	return false;
 }
 
-/* The table's place where no section names it: in data that is not code, by its magic. */
+/* In data that is not code, by its magic; a header that cannot be one is passed over, for Go's own
+ * tools hold the magic as a constant. */
 static int find_by_magic(const struct ng_elf *elf, struct ng_section *ret_section)
 {
-	for (size_t i = 0; i < elf->segment_count; i++) {
-		const struct ng_segment *segment = &elf->segments[i];
-		uint64_t address;
+	int error = -ENOENT;
 
-		if (segment->executable ||
-			!scan_segment(elf, segment, HEADER_BYTES, find_header, &address))
+	for (size_t i = 0; error == -ENOENT && i < elf->segment_count; i++) {
+		const struct ng_segment *segment = &elf->segments[i];
+		struct table_search search = {.segment = segment};
+
+		if (segment->executable)
 			continue;
-		*ret_section = (struct ng_section){.address = address,
-			.offset = segment->offset + (address - segment->address),
-			.size_bytes = segment->file_bytes - (address - segment->address)};
-		return 0;
+		error = ng_elf_scan(elf, segment, HEADER_BYTES, find_header, &search);
+		if (error)
+			continue;
+		*ret_section = (struct ng_section){.address = search.address,
+			.offset = segment->offset + (search.address - segment->address),
+			.size_bytes = segment->file_bytes - (search.address - segment->address)};
 	}
-	return -ENOENT;
+	return error;
 }
 
 static int load_table(struct ng_pclntab *table, struct ng_elf *elf)
@@ -169,47 +165,6 @@ static int load_table(struct ng_pclntab *table, struct ng_elf *elf)
 	return ng_elf_load(elf, section, &table->blob);
 }
 
-/* What a search for moduledata knows and finds. */
-struct module_search {
-	const struct ng_elf *elf;
-	uint64_t table_address;
-	uint8_t module[MODULE_BYTES];
-};
-
-static bool is_text(const struct ng_elf *elf, uint64_t address)
-{
-	for (size_t i = 0; i < elf->segment_count; i++) {
-		const struct ng_segment *segment = &elf->segments[i];
-
-		if (segment->executable && address >= segment->address &&
-			address - segment->address < segment->memory_bytes)
-			return true;
-	}
-	return false;
-}
-
-static bool is_module(const struct module_search *search, const uint8_t *module)
-{
-	uint64_t text = get_u64(module, MODULE_TEXT), maxpc = get_u64(module, MODULE_MAXPC);
-
-	return get_u64(module, MODULE_MINPC) == text && text <= maxpc &&
-	       maxpc <= get_u64(module, MODULE_ETEXT) && is_text(search->elf, text);
-}
-
-static bool find_module(const uint8_t *bytes, size_t size_bytes, uint64_t address, void *context)
-{
-	struct module_search *search = context;
-
-	(void)address;
-	for (size_t at = 0; at + MODULE_BYTES <= size_bytes; at += 8) {
-		if (get_u64(bytes, at) != search->table_address || !is_module(search, bytes + at))
-			continue;
-		memcpy(search->module, bytes + at, MODULE_BYTES);
-		return true;
-	}
-	return false;
-}
-
 /* moduledata.gofunc has moved twice while the magic stayed. */
 static size_t gofunc_offset(
 	const struct ng_pclntab *table, const struct ng_elf *elf, unsigned int go_minor)
@@ -219,21 +174,57 @@ static size_t gofunc_offset(
 	return go_minor >= 27 || (!go_minor && ng_elf_section(elf, ".go.func")) ? 0x158 : 0x140;
 }
 
-/* moduledata says where the text begins: the header does so only up to Go 1.25. */
-static void take_module(struct ng_pclntab *table, const struct ng_elf *elf, unsigned int go_minor)
+/* The entry address in row `index` of the function table; the row behind the last is its end. */
+static uint64_t entry_at(const struct ng_pclntab *table, uint32_t index)
 {
-	struct module_search search = {.elf = elf, .table_address = table->blob.address};
+	size_t row = table->functions + (size_t)index * row_bytes(table->layout);
 
-	for (size_t i = 0; i < elf->segment_count; i++) {
-		if (elf->segments[i].executable ||
-			!scan_segment(elf, &elf->segments[i], MODULE_BYTES, find_module, &search))
-			continue;
-		if (table->layout == NG_PCLNTAB_1_16)
-			return; /* entries are addresses, and so are inline trees */
-		table->text = get_u64(search.module, MODULE_TEXT);
-		table->gofunc = get_u64(search.module, gofunc_offset(table, elf, go_minor));
-		return;
-	}
+	if (table->layout == NG_PCLNTAB_1_16)
+		return get_u64(table->blob.bytes, row);
+	return table->text + get_u32(table, row);
+}
+
+/* Where the text begins: moduledata says so; the header too, up to Go 1.25. */
+static int take_module(struct ng_pclntab *table, const struct ng_elf *elf, unsigned int go_minor)
+{
+	uint8_t module[NG_GOMODULE_BYTES];
+	int error;
+
+	if (table->layout == NG_PCLNTAB_1_16)
+		return 0; /* entries are addresses, and so are inline trees */
+	error = ng_gomodule_read(elf, table->blob.address, module);
+	if (error)
+		return error == -ENOENT ? 0 : error;
+	table->text = get_u64(module, NG_GOMODULE_TEXT);
+	table->gofunc = get_u64(module, gofunc_offset(table, elf, go_minor));
+	return 0;
+}
+
+static bool take_header(struct ng_pclntab *table)
+{
+	struct header header;
+
+	if (!parse_header(table->blob.bytes, table->blob.size_bytes, &header))
+		return false;
+	table->layout = header.layout;
+	table->function_count = (uint32_t)header.count;
+	table->text = header.text;
+	table->names = (size_t)header.names;
+	table->pc_tables = (size_t)header.pc_tables;
+	table->functions = (size_t)header.functions;
+	return true;
+}
+
+/* All of Go's functions lie in one segment. */
+static bool take_code(struct ng_pclntab *table, const struct ng_elf *elf)
+{
+	const struct ng_segment *segment = ng_elf_text_segment(elf, entry_at(table, 0));
+
+	if (!segment)
+		return false;
+	table->code_start = segment->address;
+	table->code_end = segment->address + segment->file_bytes;
+	return true;
 }
 
 int ng_pclntab_open(
@@ -245,35 +236,30 @@ int ng_pclntab_open(
 	error = load_table(table, elf);
 	if (error)
 		return error;
-	if (table->blob.size_bytes < HEADER_BYTES ||
-		!is_header(table->blob.bytes, &table->layout) || !take_header(table)) {
-		ng_pclntab_close(table);
-		return ng_diag_set(diag, -EINVAL,
+	if (!take_header(table)) {
+		error = ng_diag_set(diag, -EINVAL,
 			"Go's function table (.gopclntab) is damaged, or newer than nowgate knows");
+		goto close_table;
 	}
-	take_module(table, elf, go_minor);
-	if (table->layout != NG_PCLNTAB_1_16 && !is_text(elf, table->text)) {
-		ng_pclntab_close(table);
-		return ng_diag_set(diag, -EINVAL,
+	error = take_module(table, elf, go_minor);
+	if (error)
+		goto close_table;
+	if (!take_code(table, elf)) {
+		error = ng_diag_set(diag, -EINVAL,
 			"Go's function table does not say where the code begins (no moduledata "
 			"found)");
+		goto close_table;
 	}
 	return 0;
+
+close_table:
+	ng_pclntab_close(table);
+	return error;
 }
 
 void ng_pclntab_close(struct ng_pclntab *table)
 {
 	ng_blob_release(&table->blob);
-}
-
-/* The entry address in row `index` of the function table; the row behind the last is its end. */
-static uint64_t entry_at(const struct ng_pclntab *table, uint32_t index)
-{
-	size_t row = table->functions + (size_t)index * entry_bytes(table);
-
-	if (table->layout == NG_PCLNTAB_1_16)
-		return get_u64(table->blob.bytes, row);
-	return table->text + get_u32(table, row);
 }
 
 /* A name is terminated within the blob, for its last byte and one more are 0. */
@@ -291,7 +277,7 @@ bool ng_pclntab_function(
 	const struct ng_pclntab *table, uint32_t index, struct ng_pclntab_function *ret_function)
 {
 	const bool old = table->layout == NG_PCLNTAB_1_16;
-	size_t row = table->functions + (size_t)index * entry_bytes(table);
+	size_t row = table->functions + (size_t)index * row_bytes(table->layout);
 	uint64_t offset = old ? get_u64(table->blob.bytes, row + 8) : get_u32(table, row + 4);
 	size_t record;
 
@@ -305,7 +291,8 @@ bool ng_pclntab_function(
 		.end = entry_at(table, index + 1),
 		.record = record,
 	};
-	return ret_function->end > ret_function->entry;
+	return ret_function->entry >= table->code_start &&
+	       ret_function->end > ret_function->entry && ret_function->end <= table->code_end;
 }
 
 /* Reads a varint; moves on. @return false at the blob's end */
@@ -389,28 +376,43 @@ static bool find_inline_data(const struct ng_pclntab *table,
 }
 
 /* Steps through all inline tables; Prometheus takes 2 million. A hostile file's end there. */
-#define WALK_STEPS_MAX (200u << 20)
+#define WALK_STEPS_MAX (32u << 20)
 
-/* Inline trees stand close together: a window of the file saves a read for each. */
+/* Inline trees stand close together: a window of the file saves a read for each. Prometheus takes
+ * 120 reads; trees strewn over a hostile file end there. */
+#define WINDOW_BYTES	 (64u << 10)
+#define WINDOW_READS_MAX (64u << 10)
+
 struct window {
 	const struct ng_elf *elf;
 	uint8_t *bytes;
 	uint64_t address;
 	size_t size_bytes;
 	uint32_t steps; /* of the whole walk */
+	uint32_t reads;
 };
 
-#define WINDOW_BYTES (64u << 10)
-
-static const uint8_t *window_at(struct window *window, uint64_t address, size_t size_bytes)
+static bool window_holds(const struct window *window, uint64_t address, size_t size_bytes)
 {
-	if (address < window->address || address - window->address > window->size_bytes ||
-		window->size_bytes - (address - window->address) < size_bytes) {
-		int64_t length = ng_elf_read(window->elf, address, window->bytes, WINDOW_BYTES);
+	return address >= window->address && address - window->address <= window->size_bytes &&
+	       window->size_bytes - (address - window->address) >= size_bytes;
+}
 
-		window->address = address;
+/* The bytes at an offset in a tree. */
+static const uint8_t *window_at(
+	struct window *window, uint64_t tree, uint64_t offset, size_t size_bytes)
+{
+	const uint64_t address = tree + offset;
+
+	if (!window_holds(window, address, size_bytes)) {
+		/* From the tree's start, or its entries would push each other out. */
+		const uint64_t start = offset < WINDOW_BYTES - size_bytes ? tree : address;
+		int64_t length = ng_elf_read(window->elf, start, window->bytes, WINDOW_BYTES);
+
+		window->reads++;
+		window->address = start;
 		window->size_bytes = length > 0 ? (size_t)length : 0;
-		if (window->size_bytes < size_bytes)
+		if (!window_holds(window, address, size_bytes))
 			return NULL;
 	}
 	return window->bytes + (address - window->address);
@@ -422,7 +424,7 @@ static const char *inlined_name(
 {
 	const bool new_layout = table->layout == NG_PCLNTAB_1_20;
 	const size_t size_bytes = new_layout ? 16 : 20, name_place = new_layout ? 4 : 12;
-	const uint8_t *entry = window_at(window, tree + (uint64_t)index * size_bytes, size_bytes);
+	const uint8_t *entry = window_at(window, tree, (uint64_t)index * size_bytes, size_bytes);
 	uint32_t name;
 
 	if (!entry)
@@ -445,7 +447,7 @@ static int walk_function(const struct ng_pclntab *table, const struct ng_pclntab
 	while (!error && run.end < function->end && next_run(table, &run)) {
 		uint64_t end = run.end < function->end ? run.end : function->end;
 
-		if (++window->steps > WALK_STEPS_MAX)
+		if (++window->steps > WALK_STEPS_MAX || window->reads > WINDOW_READS_MAX)
 			return -EINVAL;
 		if (run.value < 0 || run.start >= end)
 			continue;

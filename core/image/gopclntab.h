@@ -24,8 +24,10 @@ struct ng_pclntab {
 	struct ng_blob blob;
 	enum ng_pclntab_layout layout;
 	uint32_t function_count;
-	uint64_t text;	 /* address that entries count from */
-	uint64_t gofunc; /* address of go:func.*, where inline trees are; 0: not known */
+	uint64_t text;	     /* address that entries count from */
+	uint64_t gofunc;     /* address of go:func.*, where inline trees are; 0: not known */
+	uint64_t code_start; /* the segment that holds the functions, as far as the file does */
+	uint64_t code_end;
 	/* Offsets in the blob, each within it: */
 	size_t names;
 	size_t pc_tables;
@@ -51,7 +53,7 @@ struct ng_pclntab_function {
 	size_t record; /* offset of its record in the blob */
 };
 
-/** @return false where the index's entry is damaged: pass it over */
+/** @return false where the index's entry is damaged, or lies outside the code: pass it over */
 bool ng_pclntab_function(
 	const struct ng_pclntab *table, uint32_t index, struct ng_pclntab_function *ret_function);
 
@@ -63,7 +65,8 @@ typedef int (*ng_pclntab_on_inlined)(const struct ng_pclntab_function *function,
 /**
  * Walks the inlined code of all functions.
  *
- * @return 0; -ENODATA where the inline trees cannot be found; what the callback gave
+ * @return 0; -ENODATA where the inline trees cannot be found; -EINVAL where they are damaged;
+ * -ENOMEM; what the callback gave
  */
 int ng_pclntab_walk_inlined(const struct ng_pclntab *table, const struct ng_elf *elf,
 	ng_pclntab_on_inlined on_inlined, void *context);
