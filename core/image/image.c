@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/base/cleanup.h"
 #include "core/image/gobuild.h"
 #include "core/image/symbols.h"
 
@@ -20,14 +21,6 @@ void ng_functions_release(struct ng_functions *functions)
 		free(functions->items[i].name);
 	free(functions->items);
 	*functions = (struct ng_functions)NG_FUNCTIONS_INIT;
-}
-
-void ng_inlined_release(struct ng_inlined *inlined)
-{
-	for (size_t i = 0; i < inlined->count; i++)
-		free(inlined->items[i].caller.name);
-	free(inlined->items);
-	*inlined = (struct ng_inlined)NG_INLINED_INIT;
 }
 
 /* A symbol table with its strings. */
@@ -60,15 +53,18 @@ static int load_go(struct ng_image *image)
 	struct ng_gobuild build = {0};
 	int error = ng_gobuild_read(&image->elf, &build);
 
+	if (error == -ENOMEM || error == -EIO)
+		return error;
 	image->info.is_go = !error;
 	if (!error) {
 		memcpy(image->go_version, build.version, sizeof(build.version));
 		memcpy(image->module_path, build.module_path, sizeof(build.module_path));
 		image->info.is_pgo = build.has_profile;
 	}
-	if (!image->info.is_go && !ng_elf_section(&image->elf, ".gopclntab") &&
+	if (!image->info.is_go && image->elf.section_count &&
+		!ng_elf_section(&image->elf, ".gopclntab") &&
 		!ng_elf_section(&image->elf, ".note.go.buildid"))
-		return 0;
+		return 0; /* or the search would read all data of each C program */
 	error = ng_pclntab_open(
 		&image->pclntab, &image->elf, ng_gobuild_minor(image->go_version), NULL);
 	image->info.has_pclntab = !error;
@@ -138,21 +134,9 @@ int64_t ng_image_read(
 	return ng_elf_read(&image->elf, address, buffer, size_bytes);
 }
 
-static const struct ng_segment *text_segment(const struct ng_image *image, uint64_t address)
-{
-	for (size_t i = 0; i < image->elf.segment_count; i++) {
-		const struct ng_segment *segment = &image->elf.segments[i];
-
-		if (segment->executable && address >= segment->address &&
-			address - segment->address < segment->file_bytes)
-			return segment;
-	}
-	return NULL;
-}
-
 int64_t ng_image_text_offset(const struct ng_image *image, uint64_t address)
 {
-	const struct ng_segment *segment = text_segment(image, address);
+	const struct ng_segment *segment = ng_elf_text_segment(&image->elf, address);
 
 	return segment ? (int64_t)(segment->offset + (address - segment->address)) : -EFAULT;
 }
@@ -222,10 +206,12 @@ static int by_address(const void *a, const void *b)
 {
 	const struct ng_function *first = a, *second = b;
 
-	return first->address < second->address ? -1 : first->address > second->address;
+	if (first->address != second->address)
+		return first->address < second->address ? -1 : 1;
+	return strcmp(first->name, second->name);
 }
 
-/* Sorts by address and drops aliases: a function counts once, by whichever name comes first. */
+/* Sorts by address and drops aliases: a function counts once, by the first of its names. */
 static void sort_functions(struct ng_functions *functions)
 {
 	size_t kept = 0;
@@ -242,51 +228,78 @@ static void sort_functions(struct ng_functions *functions)
 	functions->count = kept + 1;
 }
 
+/* Functions, by address, and which of them the table gave no size for. */
+struct unsized {
+	struct ng_functions *functions;
+	bool *is_unsized;
+};
+
+/* The last function that begins before an address; SIZE_MAX where there is none. */
+static size_t function_before(const struct ng_functions *functions, uint64_t address)
+{
+	size_t low = 0, high = functions->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (functions->items[middle].address < address)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low - 1;
+}
+
 static int bound_by(const struct ng_symbol *symbol, void *context)
 {
-	struct ng_functions *functions = context;
+	struct unsized *unsized = context;
+	const size_t index = function_before(unsized->functions, symbol->address);
+	struct ng_function *function;
 
-	for (size_t i = 0; i < functions->count; i++) {
-		struct ng_function *function = &functions->items[i];
-
-		if (symbol->address > function->address &&
-			symbol->address - function->address < function->size_bytes)
-			function->size_bytes = symbol->address - function->address;
-	}
+	if (index == SIZE_MAX || !unsized->is_unsized[index])
+		return 0;
+	function = &unsized->functions->items[index];
+	if (symbol->address - function->address < function->size_bytes)
+		function->size_bytes = symbol->address - function->address;
 	return 0;
 }
 
 /* Sizes that the table does not give reach to the next function; none beyond its segment. */
-static void bound_sizes(const struct ng_image *image, struct ng_functions *functions)
+static int bound_sizes(const struct ng_image *image, struct ng_functions *functions)
 {
-	size_t unsized_count = 0;
+	NG_CLEANUP_FREE bool *is_unsized = calloc(functions->count + 1, sizeof(*is_unsized));
+	struct unsized unsized = {.functions = functions, .is_unsized = is_unsized};
+	bool any = false;
 
+	if (!is_unsized)
+		return -ENOMEM;
 	for (size_t i = 0; i < functions->count; i++) {
 		struct ng_function *function = &functions->items[i];
-		const struct ng_segment *segment = text_segment(image, function->address);
-		uint64_t rest = segment->file_bytes - (function->address - segment->address);
+		const struct ng_segment *segment =
+			ng_elf_text_segment(&image->elf, function->address);
 
-		unsized_count += !function->size_bytes;
-		if (!function->size_bytes || function->size_bytes > rest)
-			function->size_bytes = rest;
+		if (function->size_bytes)
+			continue;
+		is_unsized[i] = any = true;
+		function->size_bytes = segment->file_bytes - (function->address - segment->address);
 	}
-	/* A glob over a table without sizes would make this quadratic; such tables have one. */
-	if (unsized_count && functions->count <= 64)
-		(void)ng_symbols_walk(image, bound_by, functions); /* always 0 */
+	return any ? ng_symbols_walk(image, bound_by, &unsized) : 0;
 }
 
 static int search_for(const struct ng_image *image, struct search *search)
 {
 	int error = ng_symbols_walk(image, collect, search);
 
-	if (error) {
-		ng_functions_release(&search->found);
-		return error;
+	if (!error) {
+		sort_functions(&search->found);
+		error = bound_sizes(image, &search->found);
 	}
-	sort_functions(&search->found);
-	bound_sizes(image, &search->found);
-	return 0;
+	if (error)
+		ng_functions_release(&search->found);
+	return error;
 }
+
+#define NEAR_WORK_MAX (64u << 20) /* byte pairs to compare; 0.2 s */
 
 /* The names nearest to one that is not there. */
 struct near_names {
@@ -294,17 +307,25 @@ struct near_names {
 	const char *names[NEAR_MAX];
 	unsigned int distances[NEAR_MAX];
 	size_t count;
+	uint64_t work; /* byte pairs compared */
 };
 
 static int collect_near(const struct ng_symbol *symbol, void *context)
 {
 	struct near_names *near = context;
-	unsigned int distance = ng_symbols_distance(symbol->name, near->pattern);
+	unsigned int distance;
 	size_t at;
 
+	if (near->work > NEAR_WORK_MAX)
+		return 0; /* what is near so far has to do */
+	distance = ng_symbols_distance(symbol->name, near->pattern, &near->work);
 	if (distance >= NG_SYMBOLS_FAR ||
 		(near->count == NEAR_MAX && distance >= near->distances[NEAR_MAX - 1]))
 		return 0;
+	for (size_t i = 0; i < near->count; i++) {
+		if (!strcmp(near->names[i], symbol->name))
+			return 0; /* of another version, or a wrapper */
+	}
 	if (near->count < NEAR_MAX)
 		near->count++;
 	for (at = near->count - 1; at > 0 && near->distances[at - 1] > distance; at--) {
@@ -351,7 +372,7 @@ static int explain_absence(const struct ng_image *image, const char *pattern, st
 			"callers, or build with -gcflags=-l",
 			pattern, text);
 	}
-	(void)ng_symbols_walk(image, collect_near, &near); /* always 0 */
+	(void)ng_symbols_walk(image, collect_near, &near); /* a damaged table has shown itself */
 	if (!image->symbols.size_bytes && !image->info.has_pclntab)
 		return ng_diag_set(diag, -ENOENT,
 			"there is no function %s: the file has no symbols at all (stripped)%s",
@@ -379,6 +400,10 @@ int ng_image_find(const struct ng_image *image, const char *pattern,
 	if (error == -E2BIG)
 		return ng_diag_set(diag, error, "'%s' names more than %d functions: name fewer",
 			pattern, MATCHES_MAX);
+	if (error == -EINVAL)
+		return ng_diag_set(diag, error,
+			"its symbol table is damaged: the names in it add up to more than the file "
+			"holds");
 	if (error)
 		return error;
 	if (search.found.count) {
@@ -401,6 +426,7 @@ int ng_image_find(const struct ng_image *image, const char *pattern,
 struct address_search {
 	uint64_t address;
 	struct ng_symbol best;
+	uint64_t next; /* start of the function behind it */
 };
 
 static int collect_at(const struct ng_symbol *symbol, void *context)
@@ -410,96 +436,33 @@ static int collect_at(const struct ng_symbol *symbol, void *context)
 	if (symbol->address <= search->address &&
 		(!search->best.name || symbol->address > search->best.address))
 		search->best = *symbol;
+	if (symbol->address > search->address && symbol->address < search->next)
+		search->next = symbol->address;
 	return 0;
 }
 
 int ng_image_function_at(
 	const struct ng_image *image, uint64_t address, struct ng_function *ret_function)
 {
+	const struct ng_segment *segment = ng_elf_text_segment(&image->elf, address);
 	struct address_search search = {.address = address};
+	int error;
 
-	(void)ng_symbols_walk(image, collect_at, &search); /* always 0 */
-	if (!search.best.name ||
-		(search.best.size_bytes && address - search.best.address >= search.best.size_bytes))
+	if (!segment)
+		return -ENOENT;
+	search.next = segment->address + segment->file_bytes;
+	error = ng_symbols_walk(image, collect_at, &search);
+	if (error)
+		return error;
+	if (!search.best.name || search.best.address < segment->address)
+		return -ENOENT;
+	if (!search.best.size_bytes)
+		search.best.size_bytes = search.next - search.best.address;
+	if (address - search.best.address >= search.best.size_bytes)
 		return -ENOENT;
 	*ret_function = (struct ng_function){.name = strndup(search.best.name, NG_IMAGE_NAME_MAX),
 		.address = search.best.address,
 		.size_bytes = search.best.size_bytes,
 		.source = search.best.source};
 	return ret_function->name ? 0 : -ENOMEM;
-}
-
-/* A walk for the inlined copies of one function. */
-struct inlined_search {
-	const char *name;
-	struct ng_inlined found;
-	size_t room;
-};
-
-static int collect_inlined(const struct ng_pclntab_function *function, uint64_t start, uint64_t end,
-	int32_t tree_index, const char *name, void *context)
-{
-	struct inlined_search *search = context;
-	struct ng_inlined *found = &search->found;
-	struct ng_inlined_range *range;
-	uint32_t copy = (uint32_t)found->copy_count;
-
-	if (strcmp(name, search->name))
-		return 0;
-	if (found->count == search->room) {
-		size_t room = search->room ? 2 * search->room : 8;
-
-		range = reallocarray(found->items, room, sizeof(*range));
-		if (!range)
-			return -ENOMEM;
-		found->items = range;
-		search->room = room;
-	}
-	/* The stretches of one copy share their entry in the tree. */
-	for (size_t i = found->count; i > 0; i--) {
-		if (found->items[i - 1].caller.address != function->entry)
-			break;
-		if (found->items[i - 1].tree_index == tree_index) {
-			copy = found->items[i - 1].copy;
-			break;
-		}
-	}
-	range = &found->items[found->count];
-	*range = (struct ng_inlined_range){
-		.caller = {.name = strndup(function->name, NG_IMAGE_NAME_MAX),
-			.address = function->entry,
-			.size_bytes = function->end - function->entry,
-			.source = NG_NAME_PCLNTAB},
-		.start = start,
-		.end = end,
-		.copy = copy,
-		.tree_index = tree_index};
-	if (!range->caller.name)
-		return -ENOMEM;
-	found->count++;
-	if (copy == found->copy_count)
-		found->copy_count++;
-	return 0;
-}
-
-int ng_image_inlined(const struct ng_image *image, const char *name, struct ng_inlined *ret_inlined,
-	struct ng_diag *diag)
-{
-	struct inlined_search search = {.name = name, .found = NG_INLINED_INIT};
-	int error;
-
-	if (!image->info.has_pclntab)
-		return ng_diag_set(diag, -ENODATA,
-			"inlined copies of %s cannot be looked for: no function table of Go's",
-			name);
-	error = ng_pclntab_walk_inlined(&image->pclntab, &image->elf, collect_inlined, &search);
-	if (error) {
-		ng_inlined_release(&search.found);
-		return ng_diag_set(diag, error == -ENOMEM ? error : -ENODATA,
-			"inlined copies of %s cannot be looked for: the inline trees cannot be "
-			"read",
-			name);
-	}
-	*ret_inlined = search.found;
-	return 0;
 }

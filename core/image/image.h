@@ -68,7 +68,7 @@ struct ng_inlined_range {
 		caller; /* the physical function that the copy stands in; name owned here */
 	uint64_t start; /* addresses, end not included */
 	uint64_t end;
-	uint32_t copy;	    /* number of the copy, from 0, in the order found */
+	uint32_t copy;	    /* number of the copy, from 0, by caller and entry */
 	int32_t tree_index; /* its entry in the caller's inline tree */
 };
 
@@ -107,20 +107,22 @@ int ng_image_fd(const struct ng_image *image);
  * Finds functions by name.
  *
  * The pattern is a name as Go or the C compiler writes it ("time.Now", "net/http.(*conn).serve",
- * "main.Gen[...]", "clock_gettime", a mangled C++ name), compared as a whole; where no
- * function has that name and it holds a '*' (but not as in "(*T)") or a '?', it is a glob. "[...]"
- * stands for any type arguments. A name's ".abi0" suffix may be left out. Function symbols come
- * from .symtab, else .dynsym; in a Go image without .symtab from .gopclntab.
+ * "main.Gen[...]", "clock_gettime", a mangled C++ name, or a plain one without parameters:
+ * "ns::T::get", all overloads), compared as a whole; where no function has that name and it holds a
+ * '*' (but not as in "(*T)") or a '?', it is a glob. "[...]" stands for any type arguments. A
+ * name's ".abi0" suffix may be left out. Function symbols come from .symtab, else .dynsym; in a Go
+ * image without .symtab from .gopclntab.
  *
  * @param ret_functions filled on success, at least one; release it
  * @return 0; -ENOENT no such function: the text lists near names, or says that it was inlined
  *         everywhere and into what; -ENOTSUP an IFUNC (the text says why); -E2BIG more than
- *         4096 matches; -ENOMEM
+ *         4096 matches; -EINVAL a damaged symbol table; -ENOMEM
  */
 int ng_image_find(const struct ng_image *image, const char *pattern,
 	struct ng_functions *ret_functions, struct ng_diag *diag);
 
-/** The function that holds an address, from the same sources; -ENOENT where there is none. */
+/** The function that holds an address, from the same sources; its name is the caller's to free.
+ * @return 0; -ENOENT where there is none; -EINVAL a damaged symbol table; -ENOMEM */
 int ng_image_function_at(
 	const struct ng_image *image, uint64_t address, struct ng_function *ret_function);
 
@@ -130,8 +132,8 @@ int ng_image_function_at(
  * @param name as in the inline tree ("time.Now"), compared as a whole
  * @param ret_inlined filled on success, perhaps empty; release it. A range is code whose innermost
  *        inlined function is `name`.
- * @return 0; -ENODATA not a Go image, or one whose inline trees cannot be read (the text says why);
- *         -ENOMEM
+ * @return 0; -ENODATA not a Go image, or one whose inline trees cannot be read (the text says why:
+ *         damaged, or of Go 1.16 or 1.17); -E2BIG more than 262144 ranges; -ENOMEM
  */
 int ng_image_inlined(const struct ng_image *image, const char *name, struct ng_inlined *ret_inlined,
 	struct ng_diag *diag);

@@ -1,49 +1,65 @@
 #include "core/image/symbols.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <string.h>
 #include <strings.h>
 
+#include "core/image/cxxname.h"
+
 #define DISTANCE_TEXT_MAX 64 /* bytes; the tables of an edit distance have this size */
 
-static bool is_code(const struct ng_elf *elf, uint64_t address)
-{
-	for (size_t i = 0; i < elf->segment_count; i++) {
-		const struct ng_segment *segment = &elf->segments[i];
+/* A walk's callback, and how many bytes of names it may still see: the names of a true image sum to
+ * no more than its string tables, those of a hostile one may all be the same. */
+struct walk {
+	ng_symbols_on_symbol on_symbol;
+	void *context;
+	size_t name_bytes;
+};
 
-		if (segment->executable && address >= segment->address &&
-			address - segment->address < segment->file_bytes)
-			return true;
-	}
-	return false;
+static int visit(struct walk *walk, const struct ng_symbol *symbol)
+{
+	const size_t length = strnlen(symbol->name, NG_IMAGE_NAME_MAX + 1);
+
+	if (length > walk->name_bytes)
+		return -EINVAL;
+	walk->name_bytes -= length;
+	if (!length || length > NG_IMAGE_NAME_MAX)
+		return 0;
+	return walk->on_symbol(symbol, walk->context);
 }
 
-static int walk_table(const struct ng_image *image, ng_symbols_on_symbol on_symbol, void *context)
+static int walk_table(const struct ng_image *image, struct walk *walk)
 {
 	const size_t count = image->symbols.size_bytes / sizeof(Elf64_Sym);
 	int error = 0;
 
 	for (size_t i = 0; !error && i < count; i++) {
 		struct ng_symbol symbol = {.source = image->source};
+		const struct ng_segment *segment;
 		unsigned char type;
 		Elf64_Sym entry;
+		uint64_t rest;
 
 		memcpy(&entry, image->symbols.bytes + i * sizeof(entry), sizeof(entry));
 		type = ELF64_ST_TYPE(entry.st_info);
 		if ((type != STT_FUNC && type != STT_GNU_IFUNC) || entry.st_shndx == SHN_UNDEF ||
-			entry.st_name >= image->names.size_bytes ||
-			!is_code(&image->elf, entry.st_value))
+			entry.st_name >= image->names.size_bytes)
 			continue;
+		segment = ng_elf_text_segment(&image->elf, entry.st_value);
+		if (!segment)
+			continue;
+		rest = segment->file_bytes - (entry.st_value - segment->address);
 		symbol.name = (const char *)image->names.bytes + entry.st_name;
 		symbol.address = entry.st_value;
-		symbol.size_bytes = entry.st_size;
+		symbol.size_bytes = entry.st_size < rest ? entry.st_size : rest;
 		symbol.is_ifunc = type == STT_GNU_IFUNC;
-		error = on_symbol(&symbol, context);
+		error = visit(walk, &symbol);
 	}
 	return error;
 }
 
-static int walk_pclntab(const struct ng_image *image, ng_symbols_on_symbol on_symbol, void *context)
+static int walk_pclntab(const struct ng_image *image, struct walk *walk)
 {
 	int error = 0;
 
@@ -51,26 +67,26 @@ static int walk_pclntab(const struct ng_image *image, ng_symbols_on_symbol on_sy
 		struct ng_pclntab_function function;
 		struct ng_symbol symbol = {.source = NG_NAME_PCLNTAB};
 
-		if (!ng_pclntab_function(&image->pclntab, i, &function) || !function.name[0] ||
-			!is_code(&image->elf, function.entry))
+		if (!ng_pclntab_function(&image->pclntab, i, &function))
 			continue;
 		symbol.name = function.name;
 		symbol.address = function.entry;
 		symbol.size_bytes = function.end - function.entry;
-		error = on_symbol(&symbol, context);
+		error = visit(walk, &symbol);
 	}
 	return error;
 }
 
 int ng_symbols_walk(const struct ng_image *image, ng_symbols_on_symbol on_symbol, void *context)
 {
-	int error;
+	struct walk walk = {
+		.on_symbol = on_symbol, .context = context, .name_bytes = NG_IMAGE_MEMORY_MAX};
+	int error = 0;
 
-	if (image->info.has_symtab || !image->info.has_pclntab)
-		return walk_table(image, on_symbol, context);
-	error = walk_pclntab(image, on_symbol, context);
+	if (!image->info.has_symtab && image->info.has_pclntab)
+		error = walk_pclntab(image, &walk);
 	/* A stripped plugin still exports some C functions of its own. */
-	return error ? error : walk_table(image, on_symbol, context);
+	return error ? error : walk_table(image, &walk);
 }
 
 /* The length of a name without what the linker appends: a symbol version, or Go's ABI suffix. */
@@ -115,6 +131,8 @@ bool ng_symbols_match(const char *name, const char *pattern)
 {
 	size_t length;
 
+	if (name[0] == '_' && name[1] == 'Z' && ng_cxxname_match(name, pattern))
+		return true;
 	if (name[0] != pattern[0])
 		return false; /* nearly always; spares the rest */
 	if (!strcmp(name, pattern))
@@ -202,7 +220,7 @@ static const char *last_part(const char *name)
 	return dot && dot[1] ? dot + 1 : name;
 }
 
-unsigned int ng_symbols_distance(const char *name, const char *pattern)
+unsigned int ng_symbols_distance(const char *name, const char *pattern, uint64_t *work)
 {
 	size_t name_length = strlen(name), length = strlen(pattern);
 	unsigned int distance;
@@ -213,8 +231,11 @@ unsigned int ng_symbols_distance(const char *name, const char *pattern)
 		!strcasecmp(name + name_length - length, pattern) &&
 		!isalnum((unsigned char)name[name_length - length - 1]))
 		return 1; /* its end: the package or receiver was left out */
+	if (name_length > length && name[length] == '[' && !strncasecmp(name, pattern, length))
+		return 1; /* the type arguments were left out */
 	if (name_length > length + 3 || length > name_length + 3)
 		return NG_SYMBOLS_FAR;
+	*work += name_length * length;
 	distance = edit_distance(name, pattern);
 	if (distance <= 1 + length / 5)
 		return 1 + distance;
