@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-#define NG_DIAG_SIZE 1024 /* bytes; longer texts are cut */
+#define NG_DIAG_SIZE 1024 /* bytes; longer texts are cut, in their middle */
 
 /**
  * The first cause of a failure, as text: what, why, and what to do next.

@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,21 +31,43 @@ int ng_number_parse(
 	return 0;
 }
 
+static const struct {
+	const char *name;
+	double ns;
+} units[] = {
+	{"", 1e9},
+	{"ns", 1},
+	{"us", 1e3},
+	{"ms", 1e6},
+	{"s", 1e9},
+	{"m", 60e9},
+	{"h", 3600e9},
+};
+
+/* In the largest unit of which there is one at least: "10ms", "8760h". */
+static void say_duration(uint64_t ns, char *text, size_t text_bytes)
+{
+	size_t best = 1;
+
+	for (size_t i = 2; i < sizeof(units) / sizeof(units[0]); i++) {
+		if ((double)ns >= units[i].ns)
+			best = i;
+	}
+	(void)snprintf(text, text_bytes, "%g%s", (double)ns / units[best].ns, units[best].name);
+}
+
+static int refuse_range(const char *text, struct ng_range range_ns, struct ng_diag *diag)
+{
+	char min[32], max[32];
+
+	say_duration(range_ns.min, min, sizeof(min));
+	say_duration(range_ns.max, max, sizeof(max));
+	return ng_diag_set(diag, -ERANGE, "%s is out of range: it can be %s to %s", text, min, max);
+}
+
 int ng_duration_parse(
 	const char *text, struct ng_range range_ns, uint64_t *ret_ns, struct ng_diag *diag)
 {
-	static const struct {
-		const char *name;
-		double ns;
-	} units[] = {
-		{"", 1e9},
-		{"ns", 1},
-		{"us", 1e3},
-		{"ms", 1e6},
-		{"s", 1e9},
-		{"m", 60e9},
-		{"h", 3600e9},
-	};
 	char digits[32];
 	size_t length = strspn(text, "0123456789.");
 	double value;
@@ -62,9 +85,7 @@ int ng_duration_parse(
 			continue;
 		value *= units[i].ns;
 		if (value < (double)range_ns.min || value > (double)range_ns.max)
-			return ng_diag_set(diag, -ERANGE,
-				"%s is out of range: it can be %gs to %gs", text,
-				(double)range_ns.min / 1e9, (double)range_ns.max / 1e9);
+			return refuse_range(text, range_ns, diag);
 		*ret_ns = (uint64_t)value;
 		return 0;
 	}

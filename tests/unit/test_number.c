@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "core/base/clock.h"
 #include "core/base/number.h"
 
 static const struct ng_range any = {0, UINT64_MAX};
@@ -71,12 +72,29 @@ static void reads_times_with_units(void **state)
 	}
 }
 
+static void says_what_times_can_be(void **state)
+{
+	const struct ng_range range = {10 * NG_NS_PER_MS, 90 * 60 * NG_NS_PER_S};
+	static const char *const bad[] = {"1ns", "0", "9ms", "91m"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct ng_diag diag = NG_DIAG_INIT;
+		uint64_t ns = 7;
+
+		assert_int_equal(ng_duration_parse(bad[i], range, &ns, &diag), -ERANGE);
+		assert_non_null(strstr(diag.text, "it can be 10ms to 1.5h"));
+		assert_true(ns == 7);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(refuses_what_is_no_number),
 		cmocka_unit_test(keeps_to_the_range),
 		cmocka_unit_test(reads_times_with_units),
+		cmocka_unit_test(says_what_times_can_be),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
