@@ -10,10 +10,10 @@
 #include <unistd.h>
 
 #include "control/doctor/facts.h"
+#include "control/target/process.h"
 #include "core/base/number.h"
 
-/* Inodes of the first namespaces, the same on every kernel since 3.8 (linux/proc_ns.h). */
-#define FIRST_PID_NAMESPACE  0xeffffffcu
+/* The inode of the first user namespace, as NG_FIRST_PID_NAMESPACE. */
 #define FIRST_USER_NAMESPACE 0xeffffffdu
 
 #define FILES_ENOUGH 4096 /* an armed process takes a descriptor for each site and thread */
@@ -163,7 +163,7 @@ void ng_checks_privileges(struct ng_checks *checks)
 	check_capabilities(checks, status);
 	check_namespace(checks, "user_namespace", "/proc/self/ns/user", FIRST_USER_NAMESPACE,
 		"capabilities do not hold outside of it");
-	check_namespace(checks, "pid_namespace", "/proc/self/ns/pid", FIRST_PID_NAMESPACE,
+	check_namespace(checks, "pid_namespace", "/proc/self/ns/pid", NG_FIRST_PID_NAMESPACE,
 		"BPF tells pids of the machine, which are other ones in here");
 	check_seccomp(checks, status);
 	check_sysctls(checks, !geteuid());

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -62,6 +63,47 @@ int ng_process_read(pid_t pid, struct ng_process *ret_process)
 	(void)snprintf(path, sizeof(path), "/proc/%d/stat", pid);
 	error = read_small(path, text, sizeof(text));
 	return error ? error : ng_process_parse(text, ret_process);
+}
+
+/* A number in a process's status, such as "Tgid"; 0 where it is 0 or not there. */
+static int read_status(const char *path, const char *key, pid_t *ret_number)
+{
+	char text[4096];
+	const char *line;
+	int error = read_small(path, text, sizeof(text));
+
+	if (error)
+		return error;
+	line = strstr(text, key);
+	*ret_number = line ? atoi(line + strlen(key)) : 0;
+	return 0;
+}
+
+int ng_process_find(pid_t pid, struct ng_process *ret_process, struct ng_diag *diag)
+{
+	struct ng_process process;
+	char path[PATH_BYTES];
+	pid_t leader = 0;
+	int error = ng_process_read(pid, &process);
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	if (!error)
+		error = read_status(path, "\nTgid:", &leader);
+	if (error)
+		return ng_diag_set(diag, error, "there is no process %d", pid);
+	if (leader != pid)
+		return ng_diag_set(diag, -ESRCH,
+			"there is no process %d: that is a thread of process %d (%s). Give -p %d",
+			pid, leader, process.comm, leader);
+	*ret_process = process;
+	return 0;
+}
+
+bool ng_process_sees_machine(void)
+{
+	struct stat facts;
+
+	return stat("/proc/self/ns/pid", &facts) || facts.st_ino == NG_FIRST_PID_NAMESPACE;
 }
 
 uint64_t ng_process_ticks(uint64_t start_ns)
@@ -159,20 +201,37 @@ static int live_path(pid_t pid, const char *file, char path[PATH_BYTES])
 	return 0;
 }
 
+/* Is it for want of a right that a process shows no image? Then the errno, else 0. */
+static int denied_error(pid_t pid)
+{
+	char path[PATH_BYTES], target[2];
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/exe", pid);
+	if (readlink(path, target, sizeof(target)) >= 0)
+		return 0;
+	return errno == EACCES || errno == EPERM ? -errno : 0;
+}
+
 int ng_process_open_image(pid_t pid, struct ng_diag *diag)
 {
 	struct ng_process process;
 	char path[PATH_BYTES];
-	int fd, error;
+	int fd, error, denied;
 
-	error = ng_process_read(pid, &process);
+	error = ng_process_find(pid, &process, diag);
 	if (error)
-		return ng_diag_set(diag, error, "there is no process %d", pid);
+		return error;
 	error = live_path(pid, "exe", path);
-	if (error == -ESRCH && geteuid())
-		return ng_diag_set(diag, -EACCES,
+	denied = error == -ESRCH ? denied_error(pid) : 0;
+	if (denied && geteuid())
+		return ng_diag_set(diag, denied,
 			"process %d (%s) is not yours to look into: run as root", pid,
 			process.comm);
+	if (denied)
+		return ng_diag_set(diag, denied,
+			"the kernel lets us not look into process %d (%s): %s. `nowgate doctor` "
+			"says what is missing",
+			pid, process.comm, strerror(-denied));
 	if (error == -ESRCH && process.state == 'Z')
 		return ng_diag_set(diag, error, "process %d (%s) has exited", pid, process.comm);
 	if (error)
@@ -208,18 +267,14 @@ void ng_process_image_path(pid_t pid, char *path, size_t path_bytes)
 int ng_process_tracer(pid_t pid, char comm[NG_COMM_MAX * 4])
 {
 	struct ng_process tracer;
-	char path[PATH_BYTES], text[4096];
-	const char *line;
-	int error, tracer_pid = 0;
+	char path[PATH_BYTES];
+	pid_t tracer_pid = 0;
+	int error = live_path(pid, "status", path);
 
-	error = live_path(pid, "status", path);
 	if (!error)
-		error = read_small(path, text, sizeof(text));
-	if (error)
+		error = read_status(path, "\nTracerPid:", &tracer_pid);
+	if (error || !tracer_pid)
 		return error;
-	line = strstr(text, "\nTracerPid:");
-	if (!line || sscanf(line, "\nTracerPid: %d", &tracer_pid) != 1 || !tracer_pid)
-		return 0;
 	(void)snprintf(comm, NG_COMM_MAX * 4, "%s",
 		ng_process_read(tracer_pid, &tracer) ? "?" : tracer.comm);
 	return tracer_pid;

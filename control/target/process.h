@@ -31,6 +31,19 @@ int ng_process_parse(const char *stat, struct ng_process *ret_process);
 /** Reads a process, or a thread by its tid. @return 0; -ESRCH */
 int ng_process_read(pid_t pid, struct ng_process *ret_process);
 
+/**
+ * Reads a process that somebody asked for by its pid.
+ *
+ * @return 0; -ESRCH there is none, or the pid is that of one of its threads: with the text
+ */
+int ng_process_find(pid_t pid, struct ng_process *ret_process, struct ng_diag *diag);
+
+/** Are the pids that we see those of the machine, which BPF tells? Not in a container. */
+bool ng_process_sees_machine(void);
+
+/** The inode of the first pid namespace, the same on every kernel since 3.8 (linux/proc_ns.h). */
+#define NG_FIRST_PID_NAMESPACE 0xeffffffcu
+
 /** The start time that BPF tells (ns on the boot clock) in the ticks of ng_process. */
 uint64_t ng_process_ticks(uint64_t start_ns);
 
@@ -58,8 +71,8 @@ bool ng_process_has_memory(pid_t pid, pid_t tid);
 /** Some live thread of a process, the main one if it lives. @return its tid; -ESRCH */
 int ng_process_live_thread(pid_t pid);
 
-/** Opens the running image: not what stands at its path now. @return a descriptor; -ESRCH, -EACCES,
- * -ENOENT (a kernel thread) with the text */
+/** Opens the running image: not what stands at its path now. @return a descriptor; -ESRCH (also a
+ * thread's id, or a kernel thread), -EACCES: with the text */
 int ng_process_open_image(pid_t pid, struct ng_diag *diag);
 
 /** The image's path as the kernel tells it, with " (deleted)" taken off; "?" where it is not known.

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -141,6 +142,42 @@ static void tells_the_cpu_time_of_another_process(void **state)
 	assert_true(before_ns <= self_ns && self_ns <= after_ns);
 }
 
+static void *wait_for_byte(void *end)
+{
+	char byte;
+
+	return read(*(int *)end, &byte, 1) < 0 ? end : NULL;
+}
+
+static void finds_processes_and_no_threads(void **state)
+{
+	struct ng_process process = {.pid = 7};
+	struct ng_diag diag = NG_DIAG_INIT;
+	struct ng_threads threads;
+	pthread_t thread;
+	char pid[32];
+	int hold[2];
+
+	(void)state;
+	assert_int_equal(pipe(hold), 0);
+	assert_int_equal(pthread_create(&thread, NULL, wait_for_byte, &hold[0]), 0);
+	assert_int_equal(ng_process_threads(getpid(), &threads), 0);
+	assert_true(threads.count >= 2); /* a sanitizer may have one of its own */
+	(void)snprintf(pid, sizeof(pid), "Give -p %d", getpid());
+	for (size_t i = 0; i < threads.count; i++) {
+		const bool leads = threads.tids[i] == getpid();
+
+		memset(&diag, 0, sizeof(diag));
+		assert_int_equal(
+			ng_process_find(threads.tids[i], &process, &diag), leads ? 0 : -ESRCH);
+		assert_int_equal(strstr(diag.text, pid) != NULL, !leads);
+	}
+	assert_int_equal(process.pid, getpid());
+	close(hold[1]);
+	pthread_join(thread, NULL);
+	ng_threads_release(&threads);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -148,6 +185,7 @@ int main(void)
 		cmocka_unit_test(reads_any_name),
 		cmocka_unit_test(cuts_a_name_that_is_too_long),
 		cmocka_unit_test(knows_itself_and_its_child),
+		cmocka_unit_test(finds_processes_and_no_threads),
 		cmocka_unit_test(tells_the_cpu_time_of_another_process),
 	};
 
