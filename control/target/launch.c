@@ -3,6 +3,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,6 +40,39 @@ struct ng_launch {
 	size_t tracee_count;
 };
 
+/* Like execvp(), but for its last resort: to have a shell run what the kernel does not, be it a
+ * program for another machine. */
+static void exec_by_path(char *const *argv)
+{
+	const char *folder = getenv("PATH");
+	bool denied = false;
+	char path[PATH_MAX];
+
+	if (strchr(argv[0], '/')) {
+		(void)execv(argv[0], argv);
+		return;
+	}
+	errno = ENOENT;
+	if (!folder)
+		folder = "/usr/local/bin:/usr/bin:/bin";
+	for (; argv[0][0]; folder++) {
+		const int length = (int)strcspn(folder, ":");
+		const int used = snprintf(path, sizeof(path), "%.*s%s%s", length, folder,
+			length ? "/" : "./", argv[0]);
+
+		errno = ENOENT; /* what is too long for a path, is not there */
+		if (used < (int)sizeof(path))
+			(void)execv(path, argv);
+		denied |= errno == EACCES;
+		if (errno != ENOENT && errno != ENOTDIR && errno != EACCES)
+			return;
+		folder += length;
+		if (!*folder)
+			break;
+	}
+	errno = denied ? EACCES : ENOENT;
+}
+
 /* In the child. Only calls that are safe after fork. */
 static _Noreturn void run_command(const struct ng_launch_options *options, int go_fd, int error_fd)
 {
@@ -48,7 +82,7 @@ static _Noreturn void run_command(const struct ng_launch_options *options, int g
 	if (read(go_fd, &go, 1) != 1)
 		_exit(125); /* nowgate is gone */
 	(void)sigprocmask(SIG_SETMASK, options->signals, NULL);
-	(void)execvp(options->argv[0], options->argv);
+	exec_by_path(options->argv);
 	error = errno;
 	(void)!write(error_fd, &error, sizeof(error)); /* nobody there: then nobody asks */
 	_exit(error == ENOENT ? 127 : 126);

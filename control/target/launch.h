@@ -33,7 +33,8 @@ enum ng_hold {
 typedef enum ng_hold (*ng_launch_on_held)(pid_t pid, bool loaded, void *context);
 
 struct ng_launch_options {
-	char *const *argv;	 /* ended by NULL; found by PATH */
+	char *const *argv; /* ended by NULL; found by PATH. A file that the kernel does not run is
+			      not handed to a shell, as execvp() does */
 	const sigset_t *signals; /* the signal mask to start it with */
 	ng_launch_on_held on_held;
 	void *context;
