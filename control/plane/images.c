@@ -15,7 +15,7 @@ static void traced_image_free(struct ng_traced_image *image)
 	ng_sites_release(&image->sites);
 	ng_image_free(image->image);
 	free(image->numbers);
-	free(image->found);
+	free(image->errors);
 	free(image->path);
 	free(image);
 }
@@ -37,9 +37,34 @@ struct ng_traced_image *ng_images_by_file(const struct ng_images *images, dev_t 
 	return NULL;
 }
 
+size_t ng_images_site_count(const struct ng_images *images)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < images->count; i++)
+		count += images->items[i]->sites.count;
+	return count;
+}
+
 struct ng_site_numbers ng_traced_image_numbers(const struct ng_traced_image *image)
 {
 	return (struct ng_site_numbers){.items = image->numbers, .count = image->sites.count};
+}
+
+int ng_traced_image_explain(
+	const struct ng_traced_image *image, const char *function, struct ng_diag *diag)
+{
+	struct ng_sites sites = NG_SITES_INIT;
+	struct ng_diag why = NG_DIAG_INIT;
+	int error;
+
+	if (!image->image)
+		return ng_diag_set(diag, image->error, "%s: %s", image->path, image->diag.text);
+	error = ng_sites_find(image->image, function, &sites, &why);
+	ng_sites_release(&sites);
+	return error ? ng_diag_set(diag, error, "%s: %s", image->path,
+			       why.text[0] ? why.text : strerror(-error))
+		     : 0;
 }
 
 /* Keeps the first cause: a later function's absence says no more than the first's. */
@@ -111,7 +136,7 @@ static int find_sites(struct ng_traced_image *image, const struct ng_wanted *wan
 			return error;
 		if (error)
 			note_missing(image, error, &diag);
-		image->found[i] = !error;
+		image->errors[i] = error;
 		drop_repeated(&image->sites, old_count);
 	}
 	return 0;
@@ -175,12 +200,12 @@ int ng_images_prepare_kernel(struct ng_images *images, struct ng_uprobe *engine,
 	if (!kernel)
 		return -ENOMEM;
 	kernel->path = strdup("[kernel]");
-	kernel->found = calloc(1, sizeof(*kernel->found));
+	kernel->errors = calloc(1, sizeof(*kernel->errors));
 	kernel->numbers = calloc(count, sizeof(*kernel->numbers));
 	kernel->sites.items = calloc(count, sizeof(*kernel->sites.items));
 	kernel->sites.complete = true;
-	error = kernel->path && kernel->found && kernel->numbers && kernel->sites.items ? 0
-											: -ENOMEM;
+	error = kernel->path && kernel->errors && kernel->numbers && kernel->sites.items ? 0
+											 : -ENOMEM;
 	for (size_t i = 0; !error && i < count; i++)
 		error = add_syscall(kernel, engine, calls[i][0], calls[i][1], diag);
 	if (!error)
@@ -190,6 +215,16 @@ int ng_images_prepare_kernel(struct ng_images *images, struct ng_uprobe *engine,
 		return error;
 	}
 	*ret_image = kernel;
+	return 0;
+}
+
+/* An image that cannot be read has none of what is wanted. @return 0 */
+static int fail_all(struct ng_traced_image *image, const struct ng_wanted *wanted, int error,
+	const struct ng_diag *why)
+{
+	for (size_t i = 0; i < wanted->function_count; i++)
+		image->errors[i] = error;
+	note_missing(image, error, why);
 	return 0;
 }
 
@@ -215,12 +250,17 @@ int ng_images_prepare(struct ng_images *images, struct ng_uprobe *engine,
 	image->device = file.st_dev;
 	image->inode = file.st_ino;
 	image->path = strdup(path);
-	image->found = calloc(wanted->function_count + 1, sizeof(*image->found));
-	error = image->path && image->found ? ng_image_open(fd, &image->image, &why) : -ENOMEM;
+	image->errors = calloc(wanted->function_count + 1, sizeof(*image->errors));
+	error = image->path && image->errors ? ng_image_open(fd, &image->image, &why) : -ENOMEM;
 	if (!error)
 		error = find_sites(image, wanted);
 	else if (error != -ENOMEM)
-		note_missing(image, error, &why), error = 0;
+		error = fail_all(image, wanted, error, &why);
+	if (!error && ng_images_site_count(images) + image->sites.count > NG_SITES_MAX)
+		error = ng_diag_set(diag, -E2BIG,
+			"what is asked for takes more than %d probes (%zu in %s). Name fewer "
+			"functions",
+			NG_SITES_MAX, image->sites.count, path);
 	if (!error)
 		error = define_sites(image, engine, wanted->at_symbol, diag);
 	if (!error)

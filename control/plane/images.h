@@ -15,6 +15,10 @@
 #include "core/image/image.h"
 #include "core/image/site.h"
 
+/** Sites of a session. Each takes 0.08 s to take away at its end: the kernel waits for a grace
+ * period a site. */
+#define NG_SITES_MAX 1024
+
 /** What is to be traced, in whatever image. Borrowed by the session; must outlive it. */
 struct ng_wanted {
 	const char *const *functions; /* patterns, as ng_image_find(); none with clock */
@@ -33,7 +37,7 @@ struct ng_traced_image {
 	ino_t inode;
 	struct ng_sites sites; /* empty where it has nothing wanted */
 	uint32_t *numbers;     /* of the sites, at the engine */
-	bool *found;	       /* for each wanted function: is it in here? */
+	int *errors;	       /* for each wanted function: 0, or why it is not in here */
 	int error;	       /* why something wanted is missing, 0 where nothing is … */
 	struct ng_diag diag;   /* … in words */
 };
@@ -57,7 +61,7 @@ void ng_images_release(struct ng_images *images);
  *
  * @param fd borrowed
  * @param path for people
- * @return 0; -ENOMEM; what the engine gave when defining a site
+ * @return 0; -ENOMEM; -E2BIG more than NG_SITES_MAX; what the engine gave when defining a site
  */
 int ng_images_prepare(struct ng_images *images, struct ng_uprobe *engine,
 	const struct ng_wanted *wanted, int fd, const char *path,
@@ -74,6 +78,13 @@ int ng_images_prepare_kernel(struct ng_images *images, struct ng_uprobe *engine,
 /** The image with this file, or NULL. */
 struct ng_traced_image *ng_images_by_file(
 	const struct ng_images *images, dev_t device, ino_t inode);
+
+/** Says why a wanted function is not in an image; returns that error. */
+int ng_traced_image_explain(
+	const struct ng_traced_image *image, const char *function, struct ng_diag *diag);
+
+/** Sites of all images together. */
+size_t ng_images_site_count(const struct ng_images *images);
 
 /** Its sites' numbers, for arming. */
 struct ng_site_numbers ng_traced_image_numbers(const struct ng_traced_image *image);

@@ -18,6 +18,11 @@
 #include "core/base/cleanup.h"
 #include "core/base/clock.h"
 
+#define MANY_SITES 64 /* more take a while to go, which is told */
+#define REMOVE_MS  80 /* a site's way out, as NG_SITES_MAX has it */
+
+#define ABSENCES_MAX 4 /* programs of a command that a note names */
+
 struct ng_session {
 	struct ng_session_options options;
 	struct ng_uprobe *engine;
@@ -63,6 +68,13 @@ int ng_session_open(const struct ng_session_options *options, struct ng_session 
 	if (!session)
 		return -ENOMEM;
 	session->options = *options;
+	if (!ng_process_sees_machine()) {
+		ng_session_free(session);
+		return ng_diag_set(diag, -ENOTSUP,
+			"nowgate runs in a pid namespace of its own (a container), where pids are "
+			"not those that the kernel's BPF tells: run it on the machine itself, or "
+			"in a container with --privileged and --pid=host");
+	}
 	error = ng_uprobe_open(options->attach, &session->engine, diag);
 	if (error) {
 		ng_session_free(session);
@@ -180,36 +192,82 @@ static int prepare_main(
 		path, &tracked->main, diag);
 }
 
-/* Is each wanted function in one of the images? If not: why, in the words of the main image, or of
- * a library that had it in a form that cannot be probed. */
+static bool has_function(const struct ng_tracked *tracked, size_t function)
+{
+	for (size_t i = 0; i < tracked->image_count; i++) {
+		if (!tracked->images[i]->errors[function])
+			return true;
+	}
+	return false;
+}
+
+/* Why a process has not a function: in the words of its main image, or of a library that has it in
+ * a form that cannot be probed. */
+static int explain_function(const struct ng_session *session, const struct ng_tracked *tracked,
+	size_t function, struct ng_diag *diag)
+{
+	const char *name = session->options.wanted.functions[function];
+
+	for (size_t i = 0; i < session->images.count; i++) {
+		const struct ng_traced_image *image = session->images.items[i];
+
+		if (image->errors[function] == -ENOTSUP && image->image && image != tracked->main)
+			return ng_traced_image_explain(image, name, diag);
+	}
+	return ng_traced_image_explain(tracked->main, name, diag);
+}
+
+/* Is each wanted function in one of the images? */
 static int check_found(
 	struct ng_session *session, const struct ng_tracked *tracked, struct ng_diag *diag)
 {
 	const struct ng_wanted *wanted = &session->options.wanted;
 
-	if (wanted->clock && tracked->image_count)
-		return 0;
-	for (size_t i = 0; i < wanted->function_count || wanted->clock; i++) {
-		bool found = false;
-
-		for (size_t k = 0; !wanted->clock && k < tracked->image_count; k++)
-			found |= tracked->images[k]->found[i];
-		if (found)
-			continue;
-		for (size_t k = 0; k < session->images.count; k++) {
-			const struct ng_traced_image *image = session->images.items[k];
-
-			if (image->error == -ENOTSUP && image->image && image != tracked->main)
-				return ng_diag_set(diag, image->error, "%s: %s", image->path,
-					image->diag.text);
-		}
-		if (tracked->main->error)
-			return ng_diag_set(diag, tracked->main->error, "%s: %s", tracked->exe,
-				tracked->main->diag.text);
+	if (wanted->clock && !tracked->image_count && tracked->main->error)
+		return ng_diag_set(diag, tracked->main->error, "%s: %s", tracked->exe,
+			tracked->main->diag.text);
+	if (wanted->clock && !tracked->image_count)
 		return ng_diag_set(
 			diag, -ENOENT, "%s: reads no clock that can be probed", tracked->exe);
+	for (size_t i = 0; i < wanted->function_count; i++) {
+		if (!has_function(tracked, i))
+			return explain_function(session, tracked, i, diag);
 	}
 	return 0;
+}
+
+/* Of each program that the command ran, the last ones first. */
+static void note_absence(struct ng_session *session, size_t function)
+{
+	const struct ng_tracked_list *list = &session->tracked;
+	const struct ng_traced_image *told[ABSENCES_MAX];
+	size_t count = 0;
+
+	for (size_t i = list->count; i > 0 && count < ABSENCES_MAX; i--) {
+		const struct ng_tracked *tracked = list->items[i - 1];
+		struct ng_diag diag = NG_DIAG_INIT;
+		bool repeated = !tracked->main;
+
+		for (size_t k = 0; k < count; k++)
+			repeated |= told[k] == tracked->main;
+		if (repeated)
+			continue;
+		told[count++] = tracked->main;
+		if (explain_function(session, tracked, function, &diag))
+			note(session, "%s", diag.text);
+	}
+}
+
+void ng_session_note_missing(struct ng_session *session)
+{
+	for (size_t i = 0; i < session->options.wanted.function_count; i++) {
+		bool found = false;
+
+		for (size_t k = 0; k < session->tracked.count; k++)
+			found |= has_function(session->tracked.items[k], i);
+		if (!found)
+			note_absence(session, i);
+	}
 }
 
 static void note_incomplete(struct ng_session *session, const struct ng_tracked *tracked)
@@ -238,12 +296,13 @@ int ng_session_add_pid(struct ng_session *session, pid_t pid, struct ng_diag *di
 	struct ng_tracked *tracked;
 	struct ng_target target = {.flags = 0};
 	struct ng_process process;
-	int error = ng_process_read(pid, &process);
+	int error = ng_process_find(pid, &process, diag);
 
 	if (error)
-		return ng_diag_set(diag, error, "there is no process %d", pid);
+		return error;
 	if (process.pid == getpid())
-		return ng_diag_set(diag, -EINVAL, "nowgate does not trace itself");
+		return ng_diag_set(diag, -EINVAL,
+			"nowgate does not trace itself: process %d is this very run", pid);
 	tracked = ng_tracked_add(&session->tracked, &process, NG_ORIGIN_PID);
 	if (!tracked)
 		return -ENOMEM;
@@ -656,6 +715,7 @@ bool ng_session_is_over(const struct ng_session *session)
 
 void ng_session_stop(struct ng_session *session)
 {
+	const size_t sites = ng_images_site_count(&session->images);
 	uint64_t now = ng_clock_ns(); /* before the gate closes: every call until here counts */
 
 	ng_uprobe_gate(session->engine, false);
@@ -671,6 +731,9 @@ void ng_session_stop(struct ng_session *session)
 	for (size_t i = 0; i < session->everyone_count; i++)
 		ng_armed_free(session->everyone[i]);
 	session->everyone_count = 0;
+	if (sites > MANY_SITES)
+		note(session, "taking %zu probes away, which takes about %zu s", sites,
+			sites * REMOVE_MS / 1000 + 1);
 	ng_uprobe_settle(session->engine);
 	(void)ng_uprobe_drain(session->engine, on_event, session); /* exits up to now */
 	for (size_t i = 0; i < session->tracked.count; i++) {

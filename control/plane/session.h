@@ -36,7 +36,7 @@ struct ng_session_options {
 	void *context;		    /* for on_note */
 };
 
-/** @return 0, or what ng_uprobe_open() gave */
+/** @return 0; -ENOTSUP in a container; what ng_uprobe_open() gave: with the text */
 int ng_session_open(const struct ng_session_options *options, struct ng_session **ret_session,
 	struct ng_diag *diag);
 void ng_session_free(struct ng_session *session);
@@ -80,6 +80,10 @@ void ng_session_turn(struct ng_session *session);
 
 /** Every process that was asked for by its pid has ended. False where none was. */
 bool ng_session_is_over(const struct ng_session *session);
+
+/** Notes each wanted function that no process had so far, and why: for a command, whose programs
+ * are known only when it has run them. */
+void ng_session_note_missing(struct ng_session *session);
 
 /** Closes the gate, disarms everything, and waits for the last hits. */
 void ng_session_stop(struct ng_session *session);
