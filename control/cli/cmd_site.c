@@ -165,8 +165,6 @@ static int open_image(
 	if (arguments->pid) {
 		fd = ng_process_open_image(arguments->pid, diag);
 		ng_process_image_path(arguments->pid, path, path_bytes);
-		if (fd == -ESRCH)
-			return ng_diag_set(diag, fd, "there is no process %d", (int)arguments->pid);
 		return fd;
 	}
 	(void)snprintf(path, path_bytes, "%s", arguments->operands[0]); /* the kernel's limit */
@@ -196,15 +194,19 @@ static int show(const struct site_arguments *arguments, struct ng_diag *diag)
 	char path[PATH_MAX];
 	struct ng_image *image = NULL;
 	struct ng_sites sites = NG_SITES_INIT;
+	struct ng_diag why = NG_DIAG_INIT;
 	int error;
 
 	fd = open_image(arguments, path, sizeof(path), diag);
 	if (fd < 0)
 		return fd;
-	error = ng_image_open(fd, &image, diag);
+	error = ng_image_open(fd, &image, &why);
 	if (!error)
-		error = find_sites(arguments, image, &sites, diag);
-	if (!error) {
+		error = find_sites(arguments, image, &sites, &why);
+	if (error) {
+		(void)ng_diag_set(
+			diag, error, "%s: %s", path, why.text[0] ? why.text : strerror(-error));
+	} else {
 		const struct ng_site_print print = {
 			.file = stdout, .path = path, .image = image, .sites = &sites};
 
@@ -212,7 +214,9 @@ static int show(const struct site_arguments *arguments, struct ng_diag *diag)
 			fprintf(stderr, "nowgate site: %s reads no clock\n", path);
 		error = arguments->json ? ng_site_print_json(&print) : ng_site_print_text(&print);
 		if (error)
-			(void)ng_diag_set(diag, error, "cannot print: %s", strerror(-error));
+			(void)ng_diag_set(diag, error,
+				"the result cannot be written to standard output: %s",
+				strerror(-error));
 	}
 	ng_sites_release(&sites);
 	ng_image_free(image);

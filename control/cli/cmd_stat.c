@@ -2,6 +2,7 @@
 #include "control/cli/commands.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
@@ -275,6 +276,7 @@ struct stat_run {
 	struct ng_stat_print print;
 	sigset_t old_signals;
 	int signal_fd;
+	bool started; /* all is armed, and the command runs */
 	bool interrupted;
 	struct ng_diag diag;
 };
@@ -395,6 +397,7 @@ static int start(struct stat_run *run)
 	ng_session_start(run->session);
 	if (run->launch)
 		ng_launch_release(run->launch);
+	run->started = true;
 	return 0;
 }
 
@@ -405,6 +408,24 @@ static bool is_over(struct stat_run *run)
 	if (run->launch)
 		return ng_launch_has_ended(run->launch, &status);
 	return run->interrupted || ng_session_is_over(run->session);
+}
+
+/* Says that the result could not be written; returns the error. */
+static int explain_output(struct stat_run *run, int error)
+{
+	const char *path = run->arguments.output;
+
+	if (!path)
+		path = run->arguments.command ? "standard error" : "standard output";
+	return ng_diag_set(
+		&run->diag, error, "%s: the result cannot be written: %s", path, strerror(-error));
+}
+
+static int flush_output(struct stat_run *run)
+{
+	if (fflush(run->print.file))
+		return -errno;
+	return ferror(run->print.file) ? -EIO : 0; /* seen before, by whoever printed */
 }
 
 static int print_interval(struct stat_run *run)
@@ -418,9 +439,11 @@ static int print_interval(struct stat_run *run)
 		error = ng_stat_print_interval_json(&run->print, &run->before, &now);
 	else
 		ng_stat_print_interval(&run->print, &run->before, &now);
+	if (!error)
+		error = flush_output(run);
 	ng_report_release(&run->before);
 	run->before = now;
-	return error;
+	return error ? explain_output(run, error) : 0;
 }
 
 static int wait_for_something(struct stat_run *run, uint64_t until_ns)
@@ -483,23 +506,31 @@ static int print_result(struct stat_run *run, bool *ret_lost)
 		error = ng_stat_print_json(&run->print, &report);
 	if (!run->arguments.json)
 		ng_stat_print_table(&run->print, &report);
-	if (!error && fflush(run->print.file))
-		error = -errno;
+	if (!error)
+		error = flush_output(run);
 	*ret_lost = report.lost[NG_LOST_COUNTS_FULL] != 0;
 	ng_report_release(&report);
-	return error;
+	return error ? explain_output(run, error) : 0;
 }
 
+/* What is in the file stays until there is something to count. */
 static int open_output(struct stat_run *run)
 {
 	const char *path = run->arguments.output;
+	int fd;
 
 	run->print.file = run->arguments.command ? stderr : stdout;
 	if (!path)
 		return 0;
-	run->print.file = fopen(path, "we");
-	return run->print.file ? 0
-			       : ng_diag_set(&run->diag, -errno, "%s: %s", path, strerror(errno));
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+	run->print.file = fd < 0 ? NULL : fdopen(fd, "w");
+	return run->print.file ? 0 : explain_output(run, -errno);
+}
+
+static void empty_output(struct stat_run *run)
+{
+	if (run->arguments.output)
+		(void)!ftruncate(fileno(run->print.file), 0); /* a pipe or device has no length */
 }
 
 /* The command's own status, as a shell tells it. */
@@ -520,34 +551,52 @@ static bool has_exec_failed(const struct stat_run *run)
 		return false;
 	error = ng_launch_exec_error(run->launch);
 	if (error)
-		fprintf(stderr, "nowgate stat: %s: %s\n", run->arguments.command[0],
-			error == -ENOENT ? "command not found" : strerror(-error));
+		fprintf(stderr, "nowgate stat: the command '%s' cannot be run: %s\n",
+			run->arguments.command[0],
+			error != -ENOENT ? strerror(-error)
+			: strchr(run->arguments.command[0], '/')
+				? "not found: it is not there, or the interpreter is not that it "
+				  "names"
+				: "not found in PATH");
 	return error;
+}
+
+static int complain(const struct stat_run *run, int error)
+{
+	const int code = ng_complain(COMMAND, error, &run->diag);
+
+	if (!run->arguments.command)
+		return code;
+	if (!run->started)
+		fputs("nowgate stat: the command was not started\n", stderr);
+	return NG_EXIT_OWN_FAILURE;
 }
 
 static int run_all(struct stat_run *run)
 {
 	bool lost = false;
-	int error = open_signals(run);
+	int error = open_output(run); /* ^C ends it while a FIFO has no reader */
 
 	if (!error)
-		error = open_output(run);
+		error = open_signals(run);
 	if (!error && !ng_calibration_get(&run->calibration, NULL))
 		run->print.calibration = &run->calibration; /* else counts without their cost */
 	if (!error)
 		error = start(run);
-	if (!error)
+	if (!error) {
+		empty_output(run);
 		error = count(run);
-	if (!error && !has_exec_failed(run)) {
+	}
+	if (run->started && !has_exec_failed(run)) {
 		ng_session_stop(run->session);
-		error = print_result(run, &lost);
+		if (run->launch)
+			ng_session_note_missing(run->session);
+		if (!error)
+			error = print_result(run, &lost);
 		wait_for_command(run);
 	}
-	if (error) {
-		int code = ng_complain(COMMAND, error, &run->diag);
-
-		return run->arguments.command ? NG_EXIT_OWN_FAILURE : code;
-	}
+	if (error)
+		return complain(run, error);
 	if (run->launch)
 		return command_status(run);
 	return lost ? NG_EXIT_LOST : NG_EXIT_DONE;

@@ -1,8 +1,10 @@
 /* nowgate: the command line. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "control/cli/commands.h"
 
@@ -66,7 +68,23 @@ static void print_help(FILE *file)
 		"Try: nowgate stat -p PID -d 5s\n");
 }
 
-int main(int argc, char **argv)
+/*
+ * What we open must not take the place of a stream that we were started without, or the report
+ * would be written into it. A place is taken so that its use fails, and a command that we start
+ * finds it closed.
+ */
+static void guard_streams(void)
+{
+	static const int modes[] = {O_WRONLY, O_RDONLY, O_RDONLY};
+
+	for (int fd = 0; fd <= STDERR_FILENO; fd++) {
+		/* The lowest free descriptor is this very one. */
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", modes[fd] | O_CLOEXEC) != fd)
+			_exit(NG_EXIT_FAILED);
+	}
+}
+
+static int run(int argc, char **argv)
 {
 	if (argc < 2) {
 		print_help(stderr);
@@ -86,4 +104,18 @@ int main(int argc, char **argv)
 	}
 	fprintf(stderr, "nowgate: there is no command '%s'. See `nowgate --help`.\n", argv[1]);
 	return NG_EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+	int code;
+
+	guard_streams();
+	code = run(argc, argv);
+	if (code == NG_EXIT_DONE && fflush(stdout)) {
+		fprintf(stderr, "nowgate: standard output cannot be written: %s\n",
+			strerror(errno));
+		return NG_EXIT_FAILED;
+	}
+	return code;
 }

@@ -124,7 +124,9 @@ static void print_site(
 
 static int finish(FILE *file)
 {
-	return fflush(file) || ferror(file) ? -EIO : 0;
+	if (fflush(file))
+		return -errno;
+	return ferror(file) ? -EIO : 0;
 }
 
 int ng_site_print_text(const struct ng_site_print *print)

@@ -308,7 +308,6 @@ void ng_stat_print_interval(const struct ng_stat_print *print, const struct ng_r
 				function->name);
 		}
 	}
-	(void)fflush(print->file); /* a closed reader is seen at the end */
 }
 
 int ng_stat_print_interval_json(const struct ng_stat_print *print, const struct ng_report *before,
