@@ -313,10 +313,14 @@ static int open_signals(struct stat_run *run)
 	sigemptyset(&set);
 	for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++)
 		sigaddset(&set, taken[i]);
-	if (sigprocmask(SIG_BLOCK, &set, &run->old_signals))
-		return -errno;
 	run->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	return run->signal_fd < 0 ? -errno : 0;
+	if (run->signal_fd < 0)
+		return -errno;
+	/* A reader that has gone, or a full file, must not kill us: the error is told, and no event
+	 * is left behind. */
+	sigaddset(&set, SIGPIPE);
+	sigaddset(&set, SIGXFSZ);
+	return sigprocmask(SIG_BLOCK, &set, &run->old_signals) ? -errno : 0;
 }
 
 static void take_signals(struct stat_run *run)
@@ -555,8 +559,7 @@ static bool has_exec_failed(const struct stat_run *run)
 			run->arguments.command[0],
 			error != -ENOENT ? strerror(-error)
 			: strchr(run->arguments.command[0], '/')
-				? "not found: it is not there, or the interpreter is not that it "
-				  "names"
+				? "not found, or the interpreter that it names is not"
 				: "not found in PATH");
 	return error;
 }
