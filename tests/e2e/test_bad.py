@@ -508,6 +508,39 @@ def nowhere_to_write():
 
 
 @test()
+def a_reader_that_has_gone():
+    reader, writer = os.pipe()
+    os.close(reader)
+    with waiting() as target:
+        for form in ([], ["--json"], ["-I", "10ms"], ["-I", "10ms", "--json"]):
+            refused(1, ["standard output", "Broken pipe"], "stat", "-f", "tick", "-p", target.pid, *SHORT, *form,
+                    targets=[target], stdout=writer)
+    os.close(writer)
+    # The command's own signals are what they were.
+    done("stat", "--", "sh", "-c", "kill -PIPE $$; exit 7", code=141)
+
+
+@test()
+def a_file_that_may_not_grow():
+    with folder() as place, waiting() as target:
+        script = f'ulimit -f 0; exec "$0" stat -f tick -p {target.pid} -d 50ms -o {place}/result'
+        refused(1, [f"{place}/result", "File too large"], "-c", script, NOWGATE, program=["sh"], targets=[target])
+
+
+@test()
+def a_pipe_that_nobody_reads():
+    """^C leaves it."""
+    with folder() as place, waiting() as target:
+        os.mkfifo(place / "pipe")
+        with beside.start_nowgate("-f", "tick", "-p", target.pid, "-o", place / "pipe") as process:
+            harness.until(lambda: own_processes() == [str(process.pid)], "it to start")
+            process.send_signal(2)
+            check(process.wait(timeout=BOUND_S), -2, "ended by the signal")
+        check(beside.events_of(process.pid), [], "events left")
+        check(text_differences(target.pid), [], "text")
+
+
+@test()
 def a_result_is_kept_until_there_is_another():
     with folder() as place:
         (place / "result").write_text("the last one")
