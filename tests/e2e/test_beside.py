@@ -183,6 +183,21 @@ def killed_at_any_moment_it_leaves_clean_text():
     check(armed >= KILLS // 2, True, f"{armed} of {KILLS} kills met a breakpoint, half of them or more")
 
 
+@test()
+def killed_with_many_probes_it_leaves_clean_text():
+    """The kernel takes a grace period for each probe's definition: that must not hold up the breakpoints."""
+    program = go_program(newest(), "truth")
+    with Target(program, "loop", "10", "2", "hold") as target, \
+            Stat("-f", "runtime.ma*", "-p", target.pid) as stat:
+        armed = len(differing(target.pid))
+        check(armed >= 20, True, f"{armed} breakpoints, 20 or more")
+        stat.process.kill()
+        until_differing(target.pid, [], CLEAN_WITHIN_S)
+        target.begin()
+        check(target.truth()["time.Now"], 20, "the target's own count")
+        check(target.end(), 0, "the target's status")
+
+
 def commands_of(run, program):
     """The children of a nowgate that run this program already."""
     found = []
