@@ -11,11 +11,13 @@
 #include <unistd.h>
 
 #include "core/base/cleanup.h"
-#include "core/image/image.h"
 
 #define SECTIONS_MAX	  65536	     /* a linker writes some tens; more is no program */
 #define SECTION_NAMES_MAX (4u << 20) /* bytes, for all of them */
 #define CHUNK_BYTES	  (1u << 20) /* of a scan */
+/* Of all segments' file parts: x86-64 code reaches 2 GiB around it, and some data need not be near.
+ * A sparse file would have us search for hours. */
+#define LOADED_BYTES_MAX (4ull << 30)
 
 static int pread_all(int fd, void *buffer, size_t size_bytes, uint64_t offset)
 {
@@ -144,6 +146,17 @@ static int add_segment(struct ng_elf *elf, const GElf_Phdr *header, struct ng_di
 		return ng_diag_set(diag, -ENOEXEC,
 			"it is truncated: a segment ends beyond the file (%llu bytes)",
 			(unsigned long long)elf->file_bytes);
+	elf->loaded_bytes += header->p_filesz;
+	if (elf->loaded_bytes > LOADED_BYTES_MAX)
+		return ng_diag_set(diag, -E2BIG,
+			"its segments are too large to be true: more than %llu bytes",
+			LOADED_BYTES_MAX);
+	for (size_t i = 0; i < elf->segment_count; i++) {
+		const struct ng_segment *other = &elf->segments[i];
+
+		if (header->p_vaddr < other->address + other->memory_bytes && other->address < end)
+			return damaged(diag, "its segments overlap");
+	}
 	elf->segments[elf->segment_count++] = (struct ng_segment){
 		.address = header->p_vaddr,
 		.offset = header->p_offset,
@@ -307,7 +320,7 @@ int ng_elf_load(struct ng_elf *elf, const struct ng_section *section, struct ng_
 	uint8_t *bytes;
 	int error;
 
-	if (section->size_bytes > NG_IMAGE_MEMORY_MAX - elf->memory_bytes)
+	if (section->size_bytes > NG_ELF_CONTENTS_MAX - elf->memory_bytes)
 		return -E2BIG;
 	bytes = malloc(size_bytes + 1); /* one more: texts at the end are terminated by it */
 	if (!bytes)

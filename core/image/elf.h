@@ -15,9 +15,11 @@
 
 #define NG_ELF_SEGMENTS_MAX	128
 #define NG_ELF_SECTION_NAME_MAX 40
+/* Bytes of contents in memory; of NG_IMAGE_MEMORY_MAX the rest is for what is made of them. */
+#define NG_ELF_CONTENTS_MAX (160u << 20)
 
-/** A PT_LOAD segment. No two numbers in it add up to more than 64 bits, and the file's part lies
- * within the file. */
+/** A PT_LOAD segment. No two numbers in it add up to more than 64 bits, the file's part lies within
+ * the file, and no other segment has any of its addresses: what is decoded is what is probed. */
 struct ng_segment {
 	uint64_t address;
 	uint64_t offset;
@@ -42,6 +44,7 @@ struct ng_elf {
 	bool is_dynamic; /* ET_DYN */
 	struct ng_segment segments[NG_ELF_SEGMENTS_MAX];
 	size_t segment_count;
+	uint64_t loaded_bytes;	     /* of the file, by all segments */
 	struct ng_section *sections; /* those with contents in the file */
 	size_t section_count;
 	size_t memory_bytes; /* taken by contents read so far */
@@ -68,7 +71,7 @@ struct ng_blob {
 
 void ng_blob_release(struct ng_blob *blob);
 
-/** Reads a section whole. @return 0; -E2BIG over NG_IMAGE_MEMORY_MAX in all; -EIO cut short;
+/** Reads a section whole. @return 0; -E2BIG over NG_ELF_CONTENTS_MAX in all; -EIO cut short;
  * -ENOMEM */
 int ng_elf_load(struct ng_elf *elf, const struct ng_section *section, struct ng_blob *ret_blob);
 

@@ -6,8 +6,9 @@
 
 #include "core/base/cleanup.h"
 
-#define RELA_CHUNK     4096 /* relocations read at once */
-#define CANDIDATES_MAX 8    /* relocated pointers to the table; real images have one or two */
+#define RELA_CHUNK     4096	  /* relocations read at once */
+#define CANDIDATES_MAX 8	  /* relocated pointers to the table; real images have one or two */
+#define RELA_MAX       (4u << 20) /* chromium has 1 million */
 
 struct search {
 	const struct ng_elf *elf;
@@ -29,7 +30,7 @@ static bool is_module(const struct search *search, const uint8_t *module)
 	uint64_t maxpc = get_u64(module, NG_GOMODULE_MAXPC);
 
 	return get_u64(module, 0) == search->table_address &&
-	       get_u64(module, NG_GOMODULE_MINPC) == text && text <= maxpc &&
+	       get_u64(module, NG_GOMODULE_MINPC) == text && text < maxpc &&
 	       maxpc <= get_u64(module, NG_GOMODULE_ETEXT) &&
 	       ng_elf_text_segment(search->elf, text);
 }
@@ -63,6 +64,8 @@ static int walk_relocations(const struct ng_elf *elf, on_relocation on_each, voi
 	if (!chunk)
 		return -ENOMEM;
 	left = section->size_bytes / sizeof(*chunk);
+	if (left > RELA_MAX)
+		left = RELA_MAX; /* a damaged one, too */
 	for (uint64_t done = 0; left;) {
 		size_t count = left < RELA_CHUNK ? (size_t)left : RELA_CHUNK;
 
