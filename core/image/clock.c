@@ -10,6 +10,7 @@
 
 #define CHUNK_BYTES (1u << 20)
 #define TEXTS_MAX   16
+#define CALLERS_MAX 4096 /* direct calls of one function; programs have tens */
 
 /* A body of time.now or nanotime1 before its `mov $clock,%edi` is shorter than this. */
 #define WALK_BACK_BYTES 0x90
@@ -80,19 +81,36 @@ static bool is_runtime_internal(const char *name)
 
 /* The direct calls of one function, from anywhere in the image. */
 struct callers {
-	uint64_t *addresses;
+	uint64_t addresses[CALLERS_MAX];	   /* ascending */
+	struct ng_function functions[CALLERS_MAX]; /* that the calls stand in; a name may be NULL */
 	size_t count;
+	bool has_more;
 };
 
-static int add_caller(struct callers *callers, uint64_t address)
+static int by_value(const void *a, const void *b)
 {
-	uint64_t *grown = reallocarray(callers->addresses, callers->count + 1, sizeof(*grown));
+	const uint64_t first = *(const uint64_t *)a, second = *(const uint64_t *)b;
 
-	if (!grown)
-		return -ENOMEM;
-	callers->addresses = grown;
-	grown[callers->count++] = address;
-	return 0;
+	return (first > second) - (first < second);
+}
+
+static int name_callers(const struct ng_image *image, struct callers *callers)
+{
+	int error;
+
+	qsort(callers->addresses, callers->count, sizeof(callers->addresses[0]), by_value);
+	error = ng_image_functions_at(
+		image, callers->addresses, callers->count, callers->functions);
+	if (error)
+		callers->count = 0;
+	return error;
+}
+
+static void release_callers(struct callers *callers)
+{
+	for (size_t i = 0; i < callers->count; i++)
+		free(callers->functions[i].name);
+	free(callers);
 }
 
 /* Called with overlapping chunks of code. @return 0 to go on */
@@ -100,16 +118,26 @@ typedef int (*on_code)(const uint8_t *bytes, size_t size_bytes, uint64_t address
 
 static int walk_code(const struct ng_image *image, on_code on_chunk, void *context)
 {
-	NG_CLEANUP_FREE uint8_t *chunk = malloc(CHUNK_BYTES);
+	NG_CLEANUP_FREE uint8_t *chunk = NULL;
 	struct ng_text texts[TEXTS_MAX];
-	size_t count = ng_image_texts(image, texts, TEXTS_MAX);
-	int error = chunk ? 0 : -ENOMEM;
+	size_t count = ng_image_texts(image, texts, TEXTS_MAX), chunk_bytes = 0;
+	int error = 0;
+
+	for (size_t i = 0; i < count && i < TEXTS_MAX; i++) {
+		if (texts[i].size_bytes > chunk_bytes)
+			chunk_bytes = texts[i].size_bytes < CHUNK_BYTES
+					      ? (size_t)texts[i].size_bytes
+					      : CHUNK_BYTES;
+	}
+	chunk = malloc(chunk_bytes + 1);
+	if (!chunk)
+		return -ENOMEM;
 
 	for (size_t i = 0; !error && i < count && i < TEXTS_MAX; i++) {
 		for (uint64_t at = 0; !error && at < texts[i].size_bytes;
 			at += CHUNK_BYTES - SIGNATURE_BYTES) {
 			int64_t length =
-				ng_image_read(image, texts[i].start + at, chunk, CHUNK_BYTES);
+				ng_image_read(image, texts[i].start + at, chunk, chunk_bytes);
 
 			if (length < 0)
 				return (int)length;
@@ -122,16 +150,15 @@ static int walk_code(const struct ng_image *image, on_code on_chunk, void *conte
 /* What looks like `call rel32` to the target. Whether it is an instruction is proven later. */
 struct call_search {
 	uint64_t target;
-	struct callers callers;
+	struct callers *callers;
 };
 
 static int find_calls(const uint8_t *bytes, size_t size_bytes, uint64_t address, void *context)
 {
 	struct call_search *search = context;
-	int error = 0;
+	struct callers *callers = search->callers;
 
-	for (size_t at = 0; !error && at + 5 <= size_bytes; at++) {
-		struct callers *callers = &search->callers;
+	for (size_t at = 0; at + 5 <= size_bytes; at++) {
 		int32_t displacement;
 
 		if (bytes[at] != 0xe8)
@@ -141,9 +168,12 @@ static int find_calls(const uint8_t *bytes, size_t size_bytes, uint64_t address,
 			continue;
 		if (callers->count && callers->addresses[callers->count - 1] >= address + at)
 			continue; /* seen in the chunk before */
-		error = add_caller(callers, address + at);
+		callers->has_more = callers->count == CALLERS_MAX;
+		if (callers->has_more)
+			return 0;
+		callers->addresses[callers->count++] = address + at;
 	}
-	return error;
+	return 0;
 }
 
 static int add_outside_callers(const struct ng_image *image, const struct callers *callers,
@@ -152,37 +182,30 @@ static int add_outside_callers(const struct ng_image *image, const struct caller
 	int error = 0;
 
 	for (size_t i = 0; !error && i < callers->count; i++) {
-		struct ng_function caller;
-		struct ng_call_site call = {.caller = &caller,
+		const struct ng_function *caller = &callers->functions[i];
+		struct ng_call_site call = {.caller = caller,
 			.address = callers->addresses[i],
 			.name = name,
 			.why = "a call from outside of the runtime, which calls the function as "
 			       "well"};
 
-		if (ng_image_function_at(image, call.address, &caller))
+		if (!caller->name || is_runtime_internal(caller->name))
 			continue;
-		if (!is_runtime_internal(caller.name))
-			error = ng_sites_add_call(image, NULL, &call, sites);
+		error = ng_sites_add_call(image, NULL, &call, sites);
 		if (error == -ENOEXEC)
 			error = 0; /* no instruction begins there: bytes that look like one */
-		else if (!error && !is_runtime_internal(caller.name))
+		else if (!error)
 			sites->items[sites->count - 1].source = name;
-		free(caller.name);
 	}
 	return error;
 }
 
-static bool has_runtime_caller(const struct ng_image *image, const struct callers *callers)
+static bool has_runtime_caller(const struct callers *callers)
 {
 	for (size_t i = 0; i < callers->count; i++) {
-		struct ng_function caller;
-		bool internal;
+		const char *name = callers->functions[i].name;
 
-		if (ng_image_function_at(image, callers->addresses[i], &caller))
-			continue;
-		internal = is_runtime_internal(caller.name);
-		free(caller.name);
-		if (internal)
+		if (name && is_runtime_internal(name))
 			return true;
 	}
 	return false;
@@ -197,24 +220,32 @@ static bool has_runtime_caller(const struct ng_image *image, const struct caller
 static int add_nanotime(const struct ng_image *image, struct ng_sites *sites)
 {
 	static const char name[] = "runtime.nanotime";
-	struct call_search search = {0};
+	struct call_search search = {.callers = calloc(1, sizeof(*search.callers))};
 	struct ng_function function, nano;
 	bool passed_on = false;
 	int error;
 
-	if (!find_one(image, name, &function))
+	if (!search.callers)
+		return -ENOMEM;
+	if (!find_one(image, name, &function)) {
+		free(search.callers);
 		return 0;
+	}
 	if (find_one(image, "time.runtimeNano", &nano)) {
 		passed_on = ng_sites_calls(image, &nano, function.address);
 		free(nano.name);
 	}
 	search.target = function.address;
 	error = walk_code(image, find_calls, &search);
-	if (!error && (passed_on || has_runtime_caller(image, &search.callers)))
-		error = add_outside_callers(image, &search.callers, name, sites);
+	if (!error)
+		error = name_callers(image, search.callers);
+	if (!error && search.callers->has_more)
+		ng_sites_miss(sites, "%s is called in more than %d places", name, CALLERS_MAX);
+	if (!error && (passed_on || has_runtime_caller(search.callers)))
+		error = add_outside_callers(image, search.callers, name, sites);
 	else if (!error)
 		error = add_by_name(image, name, sites);
-	free(search.callers.addresses);
+	release_callers(search.callers);
 	free(function.name);
 	return error < 0 ? error : 0;
 }

@@ -8,9 +8,6 @@
 #include "core/image/sites.h"
 
 #define LEAVES_MAX 4
-/* Each copy looks at all jumps of its function: as many looks in all, so that a hostile file is
- * done with in seconds. What lies beyond is missed, and said to be. */
-#define LOOKS_MAX (2000ull * 1000 * 1000)
 /* Instructions from a copy's first to its call: arguments, no more. */
 #define LINE_INSNS_MAX 64
 
@@ -143,18 +140,21 @@ static void close_holder(struct holder *holder)
 }
 
 /* @return 0, also where it cannot be analysed; -ENOMEM; what reading gave */
-static int open_holder(
-	const struct ng_image *image, const struct ng_function *function, struct holder *holder)
+static int open_holder(const struct ng_image *image, const struct ng_function *function,
+	struct holder *holder, struct ng_sites *sites)
 {
 	int error = 0;
 
 	if (holder->address == function->address)
 		return 0;
 	close_holder(holder);
+	holder->address = function->address;
+	if (function->size_bytes > NG_FLOW_CODE_MAX ||
+		!ng_sites_spend(sites, NG_SITES_CODE_WORK * function->size_bytes))
+		return 0;
 	holder->code = ng_sites_read_code(image, function, &error);
 	if (!holder->code)
 		return error;
-	holder->address = function->address;
 	error = ng_flow_open(
 		&holder->flow, holder->code, (size_t)function->size_bytes, function->address);
 	holder->usable = !error;
@@ -169,12 +169,21 @@ struct pass {
 	uint64_t leaves[LEAVES_MAX];
 	size_t leaf_count;
 	struct holder holder;
-	uint64_t looks;
 	size_t copy_count;
 	size_t missed;
 	const char *missed_in; /* the last one's caller */
 };
 
+static uint64_t count_bytes(const struct ng_copy *copy)
+{
+	uint64_t count = 0;
+
+	for (size_t i = 0; i < copy->count; i++)
+		count += copy->ranges[i].end - copy->ranges[i].start;
+	return count;
+}
+
+/* Each copy looks at all of its own code, and at all jumps of its function. */
 static int add_copy(struct pass *pass, const struct ng_inlined_range *ranges, size_t count)
 {
 	const struct ng_copy copy = {.ranges = ranges,
@@ -184,13 +193,14 @@ static int add_copy(struct pass *pass, const struct ng_inlined_range *ranges, si
 	struct ng_call_site call = {.caller = &ranges[0].caller,
 		.name = pass->name,
 		.why = "inlined copy: its own call, which each run of the copy makes once"};
-	int error = open_holder(pass->image, call.caller, &pass->holder);
+	int error = open_holder(pass->image, call.caller, &pass->holder, pass->sites);
 
 	if (error)
 		return error;
 	pass->copy_count++;
-	pass->looks += pass->holder.flow.edge_count;
-	if (pass->holder.usable && pass->looks < LOOKS_MAX)
+	if (pass->holder.usable &&
+		ng_sites_spend(pass->sites,
+			pass->holder.flow.edge_count + NG_SITES_CODE_WORK * count_bytes(&copy)))
 		call.address = ng_copy_find_call(&pass->holder.flow, &copy);
 	error = -ENOEXEC;
 	if (call.address)

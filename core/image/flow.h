@@ -8,7 +8,7 @@
 
 #include "core/image/insn.h"
 
-#define NG_FLOW_CODE_MAX (8u << 20) /* bytes of a function; what is longer is not looked at */
+#define NG_FLOW_CODE_MAX (2u << 20) /* bytes of a function; what is longer is not looked at */
 
 /** A direct jump or branch within the function, by offsets; also a call of anything but the entry,
  * which is a jump with a return address. */

@@ -379,9 +379,9 @@ static bool find_inline_data(const struct ng_pclntab *table,
 #define WALK_STEPS_MAX (32u << 20)
 
 /* Inline trees stand close together: a window of the file saves a read for each. Prometheus takes
- * 120 reads; trees strewn over a hostile file end there. */
-#define WINDOW_BYTES	 (64u << 10)
-#define WINDOW_READS_MAX (64u << 10)
+ * 120 reads; of trees strewn over a hostile file each is as long as so many steps. */
+#define WINDOW_BYTES (64u << 10)
+#define WINDOW_STEPS 1024
 
 struct window {
 	const struct ng_elf *elf;
@@ -389,7 +389,6 @@ struct window {
 	uint64_t address;
 	size_t size_bytes;
 	uint32_t steps; /* of the whole walk */
-	uint32_t reads;
 };
 
 static bool window_holds(const struct window *window, uint64_t address, size_t size_bytes)
@@ -409,7 +408,7 @@ static const uint8_t *window_at(
 		const uint64_t start = offset < WINDOW_BYTES - size_bytes ? tree : address;
 		int64_t length = ng_elf_read(window->elf, start, window->bytes, WINDOW_BYTES);
 
-		window->reads++;
+		window->steps += WINDOW_STEPS;
 		window->address = start;
 		window->size_bytes = length > 0 ? (size_t)length : 0;
 		if (!window_holds(window, address, size_bytes))
@@ -447,7 +446,7 @@ static int walk_function(const struct ng_pclntab *table, const struct ng_pclntab
 	while (!error && run.end < function->end && next_run(table, &run)) {
 		uint64_t end = run.end < function->end ? run.end : function->end;
 
-		if (++window->steps > WALK_STEPS_MAX || window->reads > WINDOW_READS_MAX)
+		if (++window->steps > WALK_STEPS_MAX)
 			return -EINVAL;
 		if (run.value < 0 || run.start >= end)
 			continue;
@@ -458,7 +457,7 @@ static int walk_function(const struct ng_pclntab *table, const struct ng_pclntab
 }
 
 int ng_pclntab_walk_inlined(const struct ng_pclntab *table, const struct ng_elf *elf,
-	ng_pclntab_on_inlined on_inlined, void *context)
+	ng_pclntab_on_inlined on_inlined, void *context, uint64_t *ret_steps)
 {
 	struct window window = {.elf = elf};
 	int error = 0;
@@ -475,5 +474,6 @@ int ng_pclntab_walk_inlined(const struct ng_pclntab *table, const struct ng_elf 
 			error = walk_function(table, &function, &window, on_inlined, context);
 	}
 	free(window.bytes);
+	*ret_steps = window.steps;
 	return error;
 }

@@ -65,10 +65,11 @@ typedef int (*ng_pclntab_on_inlined)(const struct ng_pclntab_function *function,
 /**
  * Walks the inlined code of all functions.
  *
+ * @param ret_steps how much work it was; set on success
  * @return 0; -ENODATA where the inline trees cannot be found; -EINVAL where they are damaged;
  * -ENOMEM; what the callback gave
  */
 int ng_pclntab_walk_inlined(const struct ng_pclntab *table, const struct ng_elf *elf,
-	ng_pclntab_on_inlined on_inlined, void *context);
+	ng_pclntab_on_inlined on_inlined, void *context, uint64_t *ret_steps);
 
 #endif

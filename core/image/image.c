@@ -422,47 +422,122 @@ int ng_image_find(const struct ng_image *image, const char *pattern,
 	return explain_absence(image, pattern, diag);
 }
 
-/* A search by address. */
-struct address_search {
+/* A search by addresses. */
+struct place {
 	uint64_t address;
-	struct ng_symbol best;
-	uint64_t next; /* start of the function behind it */
+	struct ng_symbol best; /* the last function that begins at or before it */
+	uint64_t next;	       /* start of the first one behind it */
 };
 
+struct places {
+	struct place *items; /* by address */
+	size_t count;
+};
+
+/* Each symbol is noted at the two places around its address; the others take it over later. */
 static int collect_at(const struct ng_symbol *symbol, void *context)
 {
-	struct address_search *search = context;
+	const struct places *places = context;
+	size_t low = 0, high = places->count;
 
-	if (symbol->address <= search->address &&
-		(!search->best.name || symbol->address > search->best.address))
-		search->best = *symbol;
-	if (symbol->address > search->address && symbol->address < search->next)
-		search->next = symbol->address;
+	while (low < high) {
+		const size_t middle = low + (high - low) / 2;
+
+		if (places->items[middle].address < symbol->address)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low < places->count) {
+		struct ng_symbol *best = &places->items[low].best;
+
+		if (!best->name || symbol->address > best->address)
+			*best = *symbol;
+	}
+	if (low > 0 && symbol->address < places->items[low - 1].next)
+		places->items[low - 1].next = symbol->address;
+	return 0;
+}
+
+static void take_over(const struct places *places)
+{
+	for (size_t i = 1; i < places->count; i++) {
+		const struct place *before = &places->items[i - 1];
+		struct place *place = &places->items[i];
+
+		if (before->best.name &&
+			(!place->best.name || before->best.address > place->best.address))
+			place->best = before->best;
+	}
+	for (size_t i = places->count; i-- > 1;) {
+		if (places->items[i].next < places->items[i - 1].next)
+			places->items[i - 1].next = places->items[i].next;
+	}
+}
+
+/* @return 0, also where there is none; -ENOMEM */
+static int take_function(
+	const struct ng_image *image, const struct place *place, struct ng_function *ret_function)
+{
+	const struct ng_segment *segment = ng_elf_text_segment(&image->elf, place->address);
+	const struct ng_symbol *best = &place->best;
+	uint64_t size_bytes = best->size_bytes;
+
+	*ret_function = (struct ng_function){.name = NULL};
+	if (!segment || !best->name || best->address < segment->address)
+		return 0;
+	if (!size_bytes) {
+		const uint64_t end = segment->address + segment->file_bytes;
+
+		size_bytes = (place->next < end ? place->next : end) - best->address;
+	}
+	if (place->address - best->address >= size_bytes)
+		return 0;
+	*ret_function = (struct ng_function){.name = strndup(best->name, NG_IMAGE_NAME_MAX),
+		.address = best->address,
+		.size_bytes = size_bytes,
+		.source = best->source};
+	return ret_function->name ? 0 : -ENOMEM;
+}
+
+int ng_image_functions_at(const struct ng_image *image, const uint64_t *addresses, size_t count,
+	struct ng_function *ret_functions)
+{
+	NG_CLEANUP_FREE struct place *items = calloc(count + 1, sizeof(*items));
+	struct places places = {.items = items, .count = count};
+	int error;
+
+	if (!items)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++) {
+		items[i].address = addresses[i];
+		items[i].next = UINT64_MAX;
+	}
+	error = ng_symbols_walk(image, collect_at, &places);
+	if (error)
+		return error;
+	take_over(&places);
+	for (size_t i = 0; i < count; i++) {
+		error = take_function(image, &items[i], &ret_functions[i]);
+		if (!error)
+			continue;
+		while (i > 0)
+			free(ret_functions[--i].name);
+		return error;
+	}
 	return 0;
 }
 
 int ng_image_function_at(
 	const struct ng_image *image, uint64_t address, struct ng_function *ret_function)
 {
-	const struct ng_segment *segment = ng_elf_text_segment(&image->elf, address);
-	struct address_search search = {.address = address};
-	int error;
+	struct ng_function function;
+	const int error = ng_image_functions_at(image, &address, 1, &function);
 
-	if (!segment)
-		return -ENOENT;
-	search.next = segment->address + segment->file_bytes;
-	error = ng_symbols_walk(image, collect_at, &search);
 	if (error)
 		return error;
-	if (!search.best.name || search.best.address < segment->address)
+	if (!function.name)
 		return -ENOENT;
-	if (!search.best.size_bytes)
-		search.best.size_bytes = search.next - search.best.address;
-	if (address - search.best.address >= search.best.size_bytes)
-		return -ENOENT;
-	*ret_function = (struct ng_function){.name = strndup(search.best.name, NG_IMAGE_NAME_MAX),
-		.address = search.best.address,
-		.size_bytes = search.best.size_bytes,
-		.source = search.best.source};
-	return ret_function->name ? 0 : -ENOMEM;
+	*ret_function = function;
+	return 0;
 }

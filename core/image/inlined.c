@@ -7,7 +7,7 @@
 #include "core/image/symbols.h"
 
 #define RANGES_MAX     (256u << 10)
-#define NAME_BYTES_MAX (64u << 20) /* of all ranges' callers together */
+#define NAME_BYTES_MAX (16u << 20) /* of all ranges' callers together */
 
 void ng_inlined_release(struct ng_inlined *inlined)
 {
@@ -47,8 +47,8 @@ static int collect(const struct ng_pclntab_function *function, uint64_t start, u
 	struct ng_inlined_range *range;
 	char *caller;
 
-	if (strcmp(name, search->name))
-		return 0;
+	if (!name[0] || strcmp(name, search->name))
+		return 0; /* also where its name cannot be read */
 	if (search->found.count == RANGES_MAX || search->name_bytes > NAME_BYTES_MAX)
 		return -E2BIG;
 	range = grow(search);
@@ -106,6 +106,7 @@ int ng_image_inlined(const struct ng_image *image, const char *name, struct ng_i
 	struct ng_diag *diag)
 {
 	struct inlined_search search = {.name = name, .found = NG_INLINED_INIT};
+	uint64_t steps;
 	int error;
 
 	if (!image->info.has_pclntab)
@@ -117,10 +118,11 @@ int ng_image_inlined(const struct ng_image *image, const char *name, struct ng_i
 			"inlined copies of %s cannot be looked for: Go 1.16 and 1.17 note them in "
 			"another way; build with Go 1.18 or newer",
 			name);
-	error = ng_pclntab_walk_inlined(&image->pclntab, &image->elf, collect, &search);
+	error = ng_pclntab_walk_inlined(&image->pclntab, &image->elf, collect, &search, &steps);
 	if (!error) {
 		number_copies(&search.found);
 		*ret_inlined = search.found;
+		ret_inlined->steps = steps;
 		return 0;
 	}
 	ng_inlined_release(&search.found);

@@ -59,11 +59,12 @@ struct ng_sites {
 	size_t count;
 	bool complete;	   /* every call is seen by one of the sites */
 	char missing[256]; /* what is not seen, where not complete: for a person */
+	uint64_t work;	   /* spent on it so far: see ng_sites_spend() */
 };
 
 #define NG_SITES_INIT                                                                              \
 	{                                                                                          \
-		.items = NULL, .count = 0, .complete = false, .missing = ""                        \
+		.items = NULL, .count = 0, .complete = false, .missing = "", .work = 0             \
 	}
 
 void ng_sites_release(struct ng_sites *sites);

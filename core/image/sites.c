@@ -14,6 +14,19 @@
 	512 /* Go's ABI wrappers are some tens of bytes, or 300 with many arguments */
 /* Each name is one walk through all inline trees, 50 ms in a large program. */
 #define INLINED_NAMES_MAX 64
+/* 32 MiB of code, 32 MiB of sites, or 128 walks through the inline trees of prometheus. */
+#define WORK_MAX (4ull << 30)
+
+bool ng_sites_spend(struct ng_sites *sites, uint64_t work)
+{
+	if (work < WORK_MAX - sites->work) {
+		sites->work += work;
+		return true;
+	}
+	sites->work = WORK_MAX;
+	ng_sites_miss(sites, NG_SITES_TOO_MUCH);
+	return false;
+}
 
 uint8_t *ng_sites_read_code(
 	const struct ng_image *image, const struct ng_function *function, int *ret_error)
@@ -47,22 +60,41 @@ void ng_sites_miss(struct ng_sites *sites, const char *format, ...)
 	va_end(args);
 }
 
+/* Doubles at each power of two, so that the count alone tells the room. */
+static int make_room(struct ng_sites *sites)
+{
+	const size_t room = sites->count ? 2 * sites->count : 1;
+	struct ng_site *grown;
+
+	if (sites->count & (sites->count - 1))
+		return 0;
+	grown = reallocarray(sites->items, room, sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	sites->items = grown;
+	return 0;
+}
+
 /* Takes the site's texts, also when it fails. */
 static int add_site(struct ng_sites *sites, struct ng_site *site)
 {
-	struct ng_site *grown = reallocarray(sites->items, sites->count + 1, sizeof(*grown));
+	int error = site->function ? 0 : -ENOMEM;
 
-	if (!grown || !site->function) {
-		if (grown)
-			sites->items = grown;
+	if (!error &&
+		!ng_sites_spend(sites,
+			NG_SITES_MEMORY_WORK * (sizeof(*site) + strlen(site->function) +
+						       (site->caller ? strlen(site->caller) : 0))))
+		error = -ENOEXEC;
+	if (!error)
+		error = make_room(sites);
+	if (error) {
 		free(site->function);
 		free(site->caller);
-		return -ENOMEM;
+		return error;
 	}
-	sites->items = grown;
 	if (!sites->count)
 		sites->complete = !sites->missing[0];
-	grown[sites->count++] = *site;
+	sites->items[sites->count++] = *site;
 	return 0;
 }
 
@@ -77,9 +109,11 @@ int ng_sites_add_function(const struct ng_image *image, const struct ng_function
 
 	if (function->size_bytes > NG_FLOW_CODE_MAX)
 		return ng_diag_set(diag, -ENOEXEC, "%s is too long to prove anything of it", name);
+	if (!ng_sites_spend(sites, NG_SITES_CODE_WORK * function->size_bytes))
+		return ng_diag_set(diag, -ENOEXEC, NG_SITES_TOO_MUCH);
 	code = ng_sites_read_code(image, function, &error);
 	if (!code)
-		return error;
+		return ng_diag_set(diag, error, "%s cannot be read: %s", name, strerror(-error));
 	error = ng_site_choose(code, (size_t)function->size_bytes, function->address,
 		ng_image_info(image)->is_go, &site, &why);
 	if (error)
@@ -89,7 +123,8 @@ int ng_sites_add_function(const struct ng_image *image, const struct ng_function
 		return (int)offset;
 	site.offset = (uint64_t)offset;
 	site.function = strdup(name);
-	return add_site(sites, &site);
+	error = add_site(sites, &site);
+	return error == -ENOEXEC ? ng_diag_set(diag, error, NG_SITES_TOO_MUCH) : error;
 }
 
 static int add_call_in(const struct ng_image *image, const struct ng_flow *flow,
@@ -131,6 +166,13 @@ int ng_sites_add_call(const struct ng_image *image, const struct ng_flow *flow,
 
 	if (flow)
 		return add_call_in(image, flow, call, sites);
+	if (call->caller->size_bytes > NG_FLOW_CODE_MAX) {
+		ng_sites_miss(
+			sites, "%.80s is too long to prove anything of it", call->caller->name);
+		return -ENOEXEC;
+	}
+	if (!ng_sites_spend(sites, NG_SITES_CODE_WORK * call->caller->size_bytes))
+		return -ENOEXEC;
 	code = ng_sites_read_code(image, call->caller, &error);
 	if (!code)
 		return error;
@@ -142,8 +184,12 @@ int ng_sites_add_call(const struct ng_image *image, const struct ng_flow *flow,
 	return error;
 }
 
-bool ng_sites_calls(
-	const struct ng_image *image, const struct ng_function *function, uint64_t address)
+/* Sees where a direct call or jump leads. @return true to stop */
+typedef bool (*on_transfer)(uint64_t target, void *context);
+
+/* @return whether it was stopped */
+static bool walk_transfers(const struct ng_image *image, const struct ng_function *function,
+	on_transfer on_each, void *context)
 {
 	NG_CLEANUP_FREE uint8_t *code = NULL;
 	size_t offset = 0;
@@ -157,11 +203,22 @@ bool ng_sites_calls(
 			    function->address + offset, &insn))
 			return false;
 		if ((insn.flow == NG_INSN_CALL || insn.flow == NG_INSN_JUMP) &&
-			insn.target == address)
+			on_each(insn.target, context))
 			return true;
 		offset += insn.length;
 	}
 	return false;
+}
+
+static bool is_target(uint64_t target, void *context)
+{
+	return target == *(const uint64_t *)context;
+}
+
+bool ng_sites_calls(
+	const struct ng_image *image, const struct ng_function *function, uint64_t address)
+{
+	return walk_transfers(image, function, is_target, &address);
 }
 
 /* The length of a name without Go's ABI suffix. */
@@ -179,20 +236,41 @@ static bool same_plain_name(const char *a, const char *b)
 	return plain_length(b) == length && !strncmp(a, b, length);
 }
 
+/* A function among others, which may share its name. */
+struct own_name {
+	const struct ng_functions *functions; /* by address */
+	size_t index;
+};
+
+static int compare_address(const void *key, const void *item)
+{
+	const uint64_t address = *(const uint64_t *)key;
+	const struct ng_function *function = item;
+
+	return (address > function->address) - (address < function->address);
+}
+
+static bool leads_to_own_name(uint64_t target, void *context)
+{
+	const struct own_name *search = context;
+	const struct ng_function *own = &search->functions->items[search->index];
+	const struct ng_function *other = bsearch(&target, search->functions->items,
+		search->functions->count, sizeof(*other), compare_address);
+
+	return other && other != own && same_plain_name(other->name, own->name);
+}
+
+/* Does it call or jump to another function of its own name? */
 static bool is_wrapper(
 	const struct ng_image *image, const struct ng_functions *functions, size_t index)
 {
 	const struct ng_function *function = &functions->items[index];
+	struct own_name search = {.functions = functions, .index = index};
 
 	/* Instances of a generic function share their name too, and may call one another. */
 	if (function->size_bytes > WRAPPER_BYTES_MAX || strchr(function->name, '['))
 		return false;
-	for (size_t i = 0; i < functions->count; i++) {
-		if (i != index && same_plain_name(functions->items[i].name, function->name) &&
-			ng_sites_calls(image, function, functions->items[i].address))
-			return true;
-	}
-	return false;
+	return walk_transfers(image, function, leads_to_own_name, &search);
 }
 
 void ng_sites_drop_wrappers(const struct ng_image *image, struct ng_functions *functions)
@@ -221,22 +299,26 @@ static void tree_name(const char *name, char *text, size_t text_bytes)
 		(void)snprintf(text, text_bytes, "%.*s", (int)plain_length(name), name);
 }
 
+/* @return 0; -ENODATA where there is no use in asking for other names, either; -ENOMEM; what
+ * reading gave */
 static int add_inlined(const struct ng_image *image, const char *name, struct ng_sites *sites)
 {
 	struct ng_inlined inlined = NG_INLINED_INIT;
+	struct ng_diag why = NG_DIAG_INIT;
 	char text[NG_IMAGE_NAME_MAX];
 	int error;
 
 	if (!ng_image_info(image)->is_go)
 		return 0;
 	tree_name(name, text, sizeof(text));
-	error = ng_image_inlined(image, text, &inlined, NULL);
-	if (error == -ENODATA) {
+	error = ng_image_inlined(image, text, &inlined, &why);
+	if (error == -ENODATA)
 		ng_sites_miss(sites, "inlined copies of %s cannot be looked for", name);
-		return 0;
-	}
+	else if (error == -E2BIG)
+		ng_sites_miss(sites, "%s", why.text);
 	if (error)
-		return error;
+		return error == -E2BIG ? 0 : error;
+	(void)ng_sites_spend(sites, NG_SITES_STEP_WORK * inlined.steps);
 	error = ng_sites_add_copies(image, &inlined, name, sites);
 	ng_inlined_release(&inlined);
 	return error;
@@ -252,7 +334,7 @@ static int find_copies_only(
 	if (find_error != -ENOENT || !ng_image_info(image)->has_pclntab)
 		return find_error;
 	error = add_inlined(image, pattern, sites);
-	if (error)
+	if (error && error != -ENODATA)
 		return error;
 	return sites->count > old_count ? 0 : find_error;
 }
@@ -269,6 +351,7 @@ static bool is_first_of_its_name(const struct ng_functions *functions, size_t in
 static int add_all(const struct ng_image *image, const struct ng_functions *functions,
 	struct ng_sites *sites, struct ng_diag *diag)
 {
+	bool has_trees = true;
 	size_t names = 0;
 	int error = 0;
 
@@ -282,16 +365,27 @@ static int add_all(const struct ng_image *image, const struct ng_functions *func
 			return ng_diag_set(diag, refused, "%s", why.text);
 		if (refused)
 			ng_sites_miss(sites, "%s", why.text);
-		if (!is_first_of_its_name(functions, i))
+		if (!has_trees || !is_first_of_its_name(functions, i))
 			continue;
-		if (names++ < INLINED_NAMES_MAX)
+		if (names++ < INLINED_NAMES_MAX && ng_sites_spend(sites, 0))
 			error = add_inlined(image, function->name, sites);
 		else
 			ng_sites_miss(sites,
 				"inlined copies of more than %d functions are not looked for",
 				INLINED_NAMES_MAX);
+		if (error == -ENODATA) {
+			has_trees = false;
+			error = 0;
+		}
 	}
 	return error;
+}
+
+/* Of what has said nothing so far. */
+static int explain_failure(int error, struct ng_diag *diag)
+{
+	return error ? ng_diag_set(diag, error, "its code cannot be read: %s", strerror(-error))
+		     : 0;
 }
 
 int ng_sites_find(const struct ng_image *image, const char *pattern, struct ng_sites *ret_sites,
@@ -302,11 +396,13 @@ int ng_sites_find(const struct ng_image *image, const char *pattern, struct ng_s
 	int error = ng_image_find(image, pattern, &functions, &why);
 
 	if (error) {
-		error = find_copies_only(image, pattern, ret_sites, error);
-		return error ? ng_diag_set(diag, error, "%s", why.text) : 0;
+		const int other = find_copies_only(image, pattern, ret_sites, error);
+
+		return other == error ? ng_diag_set(diag, error, "%s", why.text)
+				      : explain_failure(other, diag);
 	}
 	ng_sites_drop_wrappers(image, &functions);
 	error = add_all(image, &functions, ret_sites, diag);
 	ng_functions_release(&functions);
-	return error;
+	return explain_failure(error, diag);
 }

@@ -5,11 +5,24 @@
 #include "core/image/flow.h"
 #include "core/image/site.h"
 
+/** Units of work, of about half a nanosecond: a byte of code that is decoded; a byte of memory for
+ * a site; a step of a walk through inline trees. */
+#define NG_SITES_CODE_WORK   128
+#define NG_SITES_MEMORY_WORK 128
+#define NG_SITES_STEP_WORK   16
+
+#define NG_SITES_TOO_MUCH "that is more code than is looked at: ask for less at once"
+
+/** Spends work on a list of sites, of which there is an end: the functions of a hostile file may
+ * all overlap. @return false, and it is noted as missed, where there is no more to be had */
+bool ng_sites_spend(struct ng_sites *sites, uint64_t work);
+
 /** A function's bytes, with the flow's limit in mind. @return NULL, with the error in ret_error */
 uint8_t *ng_sites_read_code(
 	const struct ng_image *image, const struct ng_function *function, int *ret_error);
 
-/** Chooses a function's site and adds it under a name. @return 0; ng_site_choose()'s; -ENOMEM */
+/** Chooses a function's site and adds it under a name. @return 0; ng_site_choose()'s, which is also
+ * given where there is no more work to be had; -ENOMEM */
 int ng_sites_add_function(const struct ng_image *image, const struct ng_function *function,
 	const char *name, struct ng_sites *sites, struct ng_diag *diag);
 

@@ -412,6 +412,48 @@ static void keeps_to_its_memory(void **state)
 	assert_true(after.ru_maxrss - before.ru_maxrss < (long)(NG_IMAGE_MEMORY_MAX >> 10));
 }
 
+static Elf64_Phdr *program_headers(struct ng_made *made)
+{
+	return (Elf64_Phdr *)(void *)(made->bytes + sizeof(Elf64_Ehdr));
+}
+
+/* What is decoded at an address must be what is probed there. */
+static void refuses_segments_that_overlap(void **state)
+{
+	struct ng_made made;
+
+	(void)state;
+	for (size_t i = 1; i < 3; i++) {
+		Elf64_Phdr *headers;
+
+		ng_made_make(&made, &go_full);
+		headers = program_headers(&made);
+		headers[i].p_vaddr = headers[i - 1].p_vaddr + headers[i - 1].p_memsz - 1;
+		check_refused(made.bytes, made.size_bytes, -EINVAL, "overlap");
+		headers[i].p_vaddr++; /* side by side */
+		assert_int_equal(open_large(&made, (off_t)made.size_bytes, NULL), 0);
+	}
+}
+
+/* Or the search for Go's tables would read holes for hours. */
+static void refuses_more_than_can_be_loaded(void **state)
+{
+	const off_t huge = (off_t)1 << 40;
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		struct ng_diag diag = NG_DIAG_INIT;
+		struct ng_made made;
+
+		ng_made_make(&made, &(struct ng_made_options){.go_minor = 24});
+		program_headers(&made)[i].p_vaddr = (uint64_t)1 << 41;
+		program_headers(&made)[i].p_filesz = (uint64_t)huge / 2;
+		program_headers(&made)[i].p_memsz = (uint64_t)huge / 2;
+		assert_int_equal(open_large(&made, huge, &diag), -E2BIG);
+		assert_non_null(strstr(diag.text, "too large"));
+	}
+}
+
 /* Names: how they may be written, and what is said when there is none. */
 
 static void finds_by_any_spelling(void **state)
@@ -494,6 +536,24 @@ static void says_why_there_is_none(void **state)
 	ng_image_free(image);
 }
 
+/* What an inline tree has no readable name for is not the function without a name. */
+static void takes_no_name_for_none(void **state)
+{
+	const uint32_t beyond = 0x7fffffff;
+	struct ng_inlined inlined = NG_INLINED_INIT;
+	struct ng_image *image;
+	struct ng_made made;
+
+	(void)state;
+	ng_made_make(&made, &go_stripped);
+	memcpy(made.bytes + made.at.tree + 4, &beyond, sizeof(beyond));
+	assert_int_equal(open_bytes(made.bytes, made.size_bytes, &image, NULL), 0);
+	assert_int_equal(ng_image_inlined(image, "", &inlined, NULL), 0);
+	assert_int_equal(inlined.count, 0);
+	check_absent(image, "", -ENOENT, "no function");
+	ng_image_free(image);
+}
+
 /* "*" of many functions: too many to take, and without sizes. */
 static void refuses_too_many(void **state)
 {
@@ -519,7 +579,7 @@ static void refuses_too_many(void **state)
 		memcpy(bytes, made.bytes, made.size_bytes);
 		/* An executable segment that is large enough: all of the file. */
 		((Elf64_Phdr *)(void *)(bytes + sizeof(Elf64_Ehdr)))->p_filesz = 0x1000;
-		((Elf64_Phdr *)(void *)(bytes + sizeof(Elf64_Ehdr)))->p_memsz = 0x100000;
+		((Elf64_Phdr *)(void *)(bytes + sizeof(Elf64_Ehdr)))->p_memsz = 0x1000;
 		for (size_t i = 1; i <= count; i++) {
 			Elf64_Sym symbol = {.st_name = 1,
 				.st_info = ELF64_ST_INFO(STB_GLOBAL, STT_FUNC),
@@ -721,6 +781,34 @@ static void names_the_function_at_an_address(void **state)
 	ng_image_free(image);
 }
 
+/* By one walk, the same as one by one. */
+static void names_the_functions_at_many_addresses(void **state)
+{
+	struct ng_function functions[NG_MADE_TEXT_BYTES / 4 + 16];
+	uint64_t addresses[COUNT(functions)];
+	struct ng_made made;
+	struct ng_image *image = open_made(&made, &go_full);
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(addresses); i++)
+		addresses[i] = made.text_address - 32 + 4 * i;
+	assert_int_equal(ng_image_functions_at(image, addresses, COUNT(addresses), functions), 0);
+	for (size_t i = 0; i < COUNT(addresses); i++) {
+		struct ng_function one;
+
+		if (ng_image_function_at(image, addresses[i], &one)) {
+			assert_null(functions[i].name);
+			continue;
+		}
+		assert_string_equal(functions[i].name, one.name);
+		assert_int_equal(functions[i].address, one.address);
+		assert_int_equal(functions[i].size_bytes, one.size_bytes);
+		free(one.name);
+		free(functions[i].name);
+	}
+	ng_image_free(image);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -732,6 +820,9 @@ int main(void)
 		cmocka_unit_test(survives_poisoned_headers),
 		cmocka_unit_test(survives_poisoned_tables),
 		cmocka_unit_test(keeps_to_its_memory),
+		cmocka_unit_test(refuses_segments_that_overlap),
+		cmocka_unit_test(refuses_more_than_can_be_loaded),
+		cmocka_unit_test(takes_no_name_for_none),
 		cmocka_unit_test(finds_by_any_spelling),
 		cmocka_unit_test(finds_all_that_a_glob_names),
 		cmocka_unit_test(says_why_there_is_none),
@@ -741,6 +832,7 @@ int main(void)
 		cmocka_unit_test(knows_c_from_go),
 		cmocka_unit_test(reads_and_places_addresses),
 		cmocka_unit_test(names_the_function_at_an_address),
+		cmocka_unit_test(names_the_functions_at_many_addresses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
