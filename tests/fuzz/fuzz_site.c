@@ -17,17 +17,9 @@
 
 #include "core/image/insn.h"
 #include "core/image/site.h"
+#include "tests/fuzz/must.h"
 
 #define CODE_MAX 4096
-
-/* Unlike assert(), there in every build. */
-#define MUST(condition)                                                                            \
-	do {                                                                                       \
-		if (!(condition)) {                                                                \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);            \
-			abort();                                                                   \
-		}                                                                                  \
-	} while (0)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

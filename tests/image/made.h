@@ -22,6 +22,7 @@ struct ng_made_options {
 	bool is_decoyed;     /* a header that is no table's stands before the table */
 	bool has_rela;	     /* pointers are 0 in the file: .rela.dyn has them */
 	bool is_unbuildinfo; /* no build information */
+	bool has_clock;	     /* its functions have the names of those that read the clock */
 };
 
 /** Where its parts are: file offsets; 0 where there is none. */
@@ -49,7 +50,8 @@ struct ng_made {
 };
 
 /* The functions in each of them, by offset from text_address; all of them lie in
- * NG_MADE_TEXT_BYTES. */
+ * NG_MADE_TEXT_BYTES. With has_clock the three behind main.main are time.now, runtime.nanotime and
+ * time.runtimeNano. */
 #define NG_MADE_MAIN	   0x00	 /* main.main, 0x60 bytes */
 #define NG_MADE_NOW	   0x60	 /* time.Now, 0x40 bytes */
 #define NG_MADE_GENERIC	   0xa0	 /* main.Gen[go.shape.int], 0x20 bytes */
