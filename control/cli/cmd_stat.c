@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -275,9 +276,11 @@ struct stat_run {
 	struct ng_calibration calibration;
 	struct ng_stat_print print;
 	sigset_t old_signals;
+	struct rlimit old_descriptors; /* before the engine raised it */
 	int signal_fd;
 	bool started; /* all is armed, and the command runs */
 	bool interrupted;
+	bool is_counted; /* the time is up: nothing more is armed */
 	struct ng_diag diag;
 };
 
@@ -292,8 +295,11 @@ static enum ng_hold on_held(pid_t pid, bool loaded, void *context)
 	struct stat_run *run = context;
 	struct ng_diag diag = NG_DIAG_INIT;
 	bool wanted = false;
-	int error = ng_session_arm_stopped(run->session, pid, loaded, &wanted, &diag);
+	int error;
 
+	if (run->is_counted)
+		return NG_HOLD_RELEASE;
+	error = ng_session_arm_stopped(run->session, pid, loaded, &wanted, &diag);
 	if (error && error != -ESRCH) {
 		fprintf(stderr, "nowgate stat: process %d cannot be counted: %s\n", pid,
 			diag.text[0] ? diag.text : strerror(-error));
@@ -304,15 +310,19 @@ static enum ng_hold on_held(pid_t pid, bool loaded, void *context)
 	return loaded ? NG_HOLD_KEEP : NG_HOLD_LIBRARIES;
 }
 
-/* Signals come by descriptor from here on; the command gets the mask that we were given. */
+/* Signals come by descriptor from here on; the command gets the mask and the limit that we were
+ * given. */
 static int open_signals(struct stat_run *run)
 {
-	static const int taken[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGCHLD};
+	static const int taken[] = {
+		SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGCHLD, SIGIO};
 	sigset_t set;
 
 	sigemptyset(&set);
 	for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++)
 		sigaddset(&set, taken[i]);
+	if (getrlimit(RLIMIT_NOFILE, &run->old_descriptors))
+		return -errno;
 	run->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (run->signal_fd < 0)
 		return -errno;
@@ -328,8 +338,8 @@ static void take_signals(struct stat_run *run)
 	struct signalfd_siginfo info;
 
 	while (read(run->signal_fd, &info, sizeof(info)) == sizeof(info)) {
-		if (info.ssi_signo == SIGCHLD)
-			continue;
+		if (info.ssi_signo == SIGCHLD || info.ssi_signo == SIGIO)
+			continue; /* both are for whoever takes a turn next */
 		if (!run->launch) {
 			run->interrupted = true;
 			continue;
@@ -377,6 +387,7 @@ static int start(struct stat_run *run)
 	};
 	const struct ng_launch_options launch = {.argv = arguments->command,
 		.signals = &run->old_signals,
+		.descriptors = &run->old_descriptors,
 		.on_held = on_held,
 		.context = run};
 	const double before_ns = arguments->syscalls ? system_call_ns() : 0;
@@ -592,6 +603,7 @@ static int run_all(struct stat_run *run)
 	}
 	if (run->started && !has_exec_failed(run)) {
 		ng_session_stop(run->session);
+		run->is_counted = true;
 		if (run->launch)
 			ng_session_note_missing(run->session);
 		if (!error)

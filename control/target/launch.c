@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "control/target/process.h"
 #include "core/base/cleanup.h"
 
 #define SYSCALL_STOP (SIGTRAP | 0x80) /* with PTRACE_O_TRACESYSGOOD */
@@ -23,10 +23,12 @@
 	(PTRACE_O_TRACEEXEC | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE |     \
 		PTRACE_O_TRACESYSGOOD)
 
-/* A tracee, and whether it is on its way through the dynamic loader. */
+/* A tracee; on its way through the dynamic loader it stops at each system call, and the loader's
+ * code is from start to end (0: it is not on that way). */
 struct tracee {
 	pid_t pid;
-	uint64_t entry; /* address of the program's own first instruction; 0: not on that way */
+	uint64_t loader_start;
+	uint64_t loader_end;
 };
 
 struct ng_launch {
@@ -82,6 +84,7 @@ static _Noreturn void run_command(const struct ng_launch_options *options, int g
 	if (read(go_fd, &go, 1) != 1)
 		_exit(125); /* nowgate is gone */
 	(void)sigprocmask(SIG_SETMASK, options->signals, NULL);
+	(void)setrlimit(RLIMIT_NOFILE, options->descriptors); /* lower than ours, or the same */
 	exec_by_path(options->argv);
 	error = errno;
 	(void)!write(error_fd, &error, sizeof(error)); /* nobody there: then nobody asks */
@@ -184,8 +187,8 @@ static void forget_tracee(struct ng_launch *launch, pid_t pid)
 	}
 }
 
-/* The address that the loader jumps to when all is mapped: AT_ENTRY. */
-static uint64_t read_entry(pid_t pid)
+/* Where the loader was mapped: AT_BASE; 0 where the kernel loaded none. */
+static uint64_t read_base(pid_t pid)
 {
 	Elf64_auxv_t vector[64];
 	char path[32];
@@ -197,20 +200,34 @@ static uint64_t read_entry(pid_t pid)
 		return 0;
 	length = read(fd, vector, sizeof(vector));
 	for (size_t i = 0; length > 0 && i < (size_t)length / sizeof(vector[0]); i++) {
-		if (vector[i].a_type == AT_ENTRY)
+		if (vector[i].a_type == AT_BASE)
 			return vector[i].a_un.a_val;
 	}
 	return 0;
 }
 
-/* Arms (address) or clears (0) the thread's own breakpoint register 0: execution, one byte. It
- * changes no code. */
-static bool set_debug_register(pid_t pid, uint64_t address)
+/* At an exec: finds the code of the loader. Without one the program itself may be it (ld.so started
+ * by its name). */
+static bool find_loader(struct tracee *tracee)
 {
-	const long enable = address ? 1 : 0;
+	const uint64_t base = read_base(tracee->pid);
+	struct ng_mappings mappings = NG_MAPPINGS_INIT;
+	const struct ng_mapping *found = NULL;
 
-	return !ptrace(PTRACE_POKEUSER, pid, offsetof(struct user, u_debugreg[0]), address) &&
-	       !ptrace(PTRACE_POKEUSER, pid, offsetof(struct user, u_debugreg[7]), enable);
+	if (ng_process_mappings(tracee->pid, &mappings))
+		return false;
+	for (size_t i = 0; i < mappings.count; i++) {
+		const struct ng_mapping *mapping = &mappings.items[i];
+
+		if (mapping->start >= base && (!found || mapping->start < found->start))
+			found = mapping;
+	}
+	if (found) {
+		tracee->loader_start = found->start;
+		tracee->loader_end = found->end;
+	}
+	ng_mappings_release(&mappings);
+	return found;
 }
 
 static void release(struct ng_launch *launch, pid_t pid)
@@ -222,7 +239,7 @@ static void release(struct ng_launch *launch, pid_t pid)
 static void resume(const struct tracee *tracee, int signal_number)
 {
 	/* -ESRCH: killed in its stop; the wait status comes. */
-	(void)ptrace(tracee->entry ? PTRACE_SYSCALL : PTRACE_CONT, tracee->pid, NULL,
+	(void)ptrace(tracee->loader_end ? PTRACE_SYSCALL : PTRACE_CONT, tracee->pid, NULL,
 		(long)signal_number);
 }
 
@@ -239,48 +256,59 @@ static void on_exec(struct ng_launch *launch, struct tracee *tracee)
 {
 	enum ng_hold answer = launch->options.on_held(tracee->pid, false, launch->options.context);
 
-	tracee->entry = 0;
+	tracee->loader_end = 0;
 	if (answer == NG_HOLD_LIBRARIES) {
-		tracee->entry = read_entry(tracee->pid);
-		if (tracee->entry && !set_debug_register(tracee->pid, tracee->entry))
-			tracee->entry = 0;
 		answer = NG_HOLD_KEEP;
-		if (!tracee->entry) /* what is loaded from here on is found a little later */
+		if (!find_loader(tracee)) /* what is loaded from here on is found a little later */
 			answer =
 				launch->options.on_held(tracee->pid, true, launch->options.context);
 	}
 	act(launch, tracee, answer);
 }
 
-/* On the way through the loader: has it mapped code? */
+/* Is it one that a loader makes, or the return of the exec? Loaders that are the C library too
+ * (musl's) end with another one. */
+static bool is_loaders(unsigned long long system_call)
+{
+	static const unsigned short calls[] = {SYS_access, SYS_arch_prctl, SYS_brk, SYS_close,
+		SYS_execve, SYS_execveat, SYS_faccessat, SYS_fstat, SYS_getcwd, SYS_getrandom,
+		SYS_lseek, SYS_mmap, SYS_mprotect, SYS_munmap, SYS_newfstatat, SYS_open, SYS_openat,
+		SYS_pread64, SYS_prlimit64, SYS_read, SYS_readlink, SYS_readlinkat, SYS_rseq,
+		SYS_set_robust_list, SYS_set_tid_address, SYS_stat, SYS_uname};
+
+	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+		if (calls[i] == system_call)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * On the way through the loader. It has done its work when anything but the loader makes a system
+ * call: code of a library, which the loader runs when all are mapped, or the program's own.
+ *
+ * A breakpoint at the program's entry would tell the very moment; but one that outlives us kills
+ * the process: after a kill -9 of ours in a debug register still, and some virtual machines
+ * never let one strike.
+ */
 static void on_syscall(struct ng_launch *launch, struct tracee *tracee)
 {
 	struct user_regs_struct registers;
 
-	if (!ptrace(PTRACE_GETREGS, tracee->pid, NULL, &registers) &&
-		registers.orig_rax == SYS_mmap && (registers.rdx & PROT_EXEC) &&
-		(long)registers.rax != -ENOSYS) /* its return: at its entry rax says -ENOSYS */
-		(void)launch->options.on_held(tracee->pid, false, launch->options.context);
-	resume(tracee, 0);
-}
-
-/* The program's own first instruction comes next. */
-static bool is_at_entry(const struct tracee *tracee)
-{
-	struct user_regs_struct registers;
-
-	return tracee->entry && !ptrace(PTRACE_GETREGS, tracee->pid, NULL, &registers) &&
-	       registers.rip == tracee->entry;
-}
-
-static void on_entry(struct ng_launch *launch, struct tracee *tracee)
-{
-	enum ng_hold answer;
-
-	(void)set_debug_register(tracee->pid, 0);
-	tracee->entry = 0;
-	answer = launch->options.on_held(tracee->pid, true, launch->options.context);
-	act(launch, tracee, answer);
+	if (ptrace(PTRACE_GETREGS, tracee->pid, NULL, &registers)) {
+		resume(tracee, 0); /* killed in its stop */
+	} else if (registers.rip < tracee->loader_start || registers.rip >= tracee->loader_end ||
+		   !is_loaders(registers.orig_rax)) {
+		tracee->loader_end = 0;
+		act(launch, tracee,
+			launch->options.on_held(tracee->pid, true, launch->options.context));
+	} else {
+		/* Its return: at its entry rax says -ENOSYS. */
+		if (registers.orig_rax == SYS_mmap && (registers.rdx & PROT_EXEC) &&
+			(long)registers.rax != -ENOSYS)
+			(void)launch->options.on_held(tracee->pid, false, launch->options.context);
+		resume(tracee, 0);
+	}
 }
 
 static void on_stop(struct ng_launch *launch, struct tracee *tracee, int status)
@@ -296,8 +324,6 @@ static void on_stop(struct ng_launch *launch, struct tracee *tracee, int status)
 		resume(tracee, 0); /* fork, vfork, clone; a new tracee's first stop; SIGCONT */
 	else if (signal_number == SYSCALL_STOP)
 		on_syscall(launch, tracee);
-	else if (signal_number == SIGTRAP && is_at_entry(tracee))
-		on_entry(launch, tracee);
 	else
 		resume(tracee, signal_number); /* its signal */
 }

@@ -12,6 +12,7 @@
 
 #include <signal.h>
 #include <stdbool.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 
 #include "core/base/diag.h"
@@ -22,8 +23,8 @@ struct ng_launch;
 enum ng_hold {
 	NG_HOLD_KEEP,	   /* let it run, and hold it again at its next exec */
 	NG_HOLD_RELEASE,   /* let it go for good */
-	NG_HOLD_LIBRARIES, /* ask again each time the dynamic loader has mapped code, up to the
-			      program's own first instruction */
+	NG_HOLD_LIBRARIES, /* ask again each time the dynamic loader has mapped code, and when it
+			      has mapped all */
 };
 
 /**
@@ -35,7 +36,8 @@ typedef enum ng_hold (*ng_launch_on_held)(pid_t pid, bool loaded, void *context)
 struct ng_launch_options {
 	char *const *argv; /* ended by NULL; found by PATH. A file that the kernel does not run is
 			      not handed to a shell, as execvp() does */
-	const sigset_t *signals; /* the signal mask to start it with */
+	const sigset_t *signals;	  /* the signal mask to start it with */
+	const struct rlimit *descriptors; /* its RLIMIT_NOFILE */
 	ng_launch_on_held on_held;
 	void *context;
 };
