@@ -45,7 +45,7 @@ enum ng_loss_cause {
 enum ng_proc_event_kind {
 	NG_PROC_FORK = 1,      /* tgid: the child; parent: its parent */
 	NG_PROC_EXEC = 2,      /* tgid: the process, with its new image */
-	NG_PROC_EXIT = 3,      /* tgid: the process, whose last thread ends; can come twice */
+	NG_PROC_EXIT = 3,      /* tgid: the process, whose last thread ends */
 	NG_PROC_MAIN_EXIT = 4, /* tgid: the process, whose main thread ended before the others */
 };
 

@@ -154,5 +154,11 @@ int BPF_PROG(ng_exit, struct task_struct *task)
 	}
 	event.cpu_ns = target->cpu_ns;
 	ng_tell(&event, task);
+	if (event.kind == NG_PROC_EXIT) {
+		__u32 tgid = task->tgid;
+
+		/* Makes room. The other of two that end together finds nothing: its time is lost. */
+		(void)bpf_map_delete_elem(&targets, &tgid);
+	}
 	return 0;
 }

@@ -214,8 +214,8 @@ static json_t *json_of_function(const struct ng_stat_print *print, const struct 
 		(void)json_array_append_new(sites, json_of_site(&function->sites[i]));
 	object = json_pack("{s:s, s:s, s:o, s:I, s:b, s:I, s:f, s:o, s:o}", "name", function->name,
 		"engine", is_syscall(function) ? "tracepoint" : "uprobe", "sites", sites, "calls",
-		(json_int_t)function->calls, "exact", function->exact && !lost, "lost",
-		(json_int_t)lost, "rate_hz", rate_hz(function->calls, armed_ns), "cost_ns",
+		(json_int_t)function->calls, "exact", function->exact, "lost", (json_int_t)lost,
+		"rate_hz", rate_hz(function->calls, armed_ns), "cost_ns",
 		number_or_null(cost_ns(print, function)), "overhead_ratio",
 		number_or_null(overhead_ratio(print, target, function)));
 	if (object && function->source)

@@ -13,9 +13,6 @@
 #include "control/target/process.h"
 #include "core/base/number.h"
 
-/* The inode of the first user namespace, as NG_FIRST_PID_NAMESPACE. */
-#define FIRST_USER_NAMESPACE 0xeffffffdu
-
 #define FILES_ENOUGH 4096 /* an armed process takes a descriptor for each site and thread */
 
 static const struct {
@@ -161,10 +158,12 @@ void ng_checks_privileges(struct ng_checks *checks)
 
 	(void)ng_checks_read("/proc/self/status", status, sizeof(status)); /* "" is handled */
 	check_capabilities(checks, status);
-	check_namespace(checks, "user_namespace", "/proc/self/ns/user", FIRST_USER_NAMESPACE,
+	check_namespace(checks, "user_namespace", "/proc/self/ns/user", NG_FIRST_USER_NAMESPACE,
 		"capabilities do not hold outside of it");
 	check_namespace(checks, "pid_namespace", "/proc/self/ns/pid", NG_FIRST_PID_NAMESPACE,
 		"BPF tells pids of the machine, which are other ones in here");
+	check_namespace(checks, "time_namespace", "/proc/self/ns/time", NG_FIRST_TIME_NAMESPACE,
+		"BPF tells start times of the machine, which are other ones in here");
 	check_seccomp(checks, status);
 	check_sysctls(checks, !geteuid());
 	check_limits(checks);

@@ -357,6 +357,19 @@ int ng_uprobe_add_site(struct ng_uprobe *engine, int image_fd, uint64_t offset, 
 	return 0;
 }
 
+void ng_uprobe_remove_sites(struct ng_uprobe *engine, struct ng_site_numbers sites)
+{
+	for (size_t i = 0; i < sites.count; i++) {
+		struct defined_site *site = &engine->sites[sites.items[i]];
+
+		bpf_link__destroy(site->holder);
+		site->holder = NULL;
+	}
+	for (size_t i = 0; engine->tracefs_fd >= 0 && i < sites.count; i++)
+		(void)ng_tracefs_remove(
+			engine->tracefs_fd, engine->group, engine->sites[sites.items[i]].name);
+}
+
 int ng_uprobe_add_syscall(
 	struct ng_uprobe *engine, const char *name, uint32_t *ret_site, struct ng_diag *diag)
 {

@@ -76,6 +76,11 @@ int ng_uprobe_add_site(struct ng_uprobe *engine, int image_fd, uint64_t offset, 
 int ng_uprobe_add_syscall(
 	struct ng_uprobe *engine, const char *name, uint32_t *ret_site, struct ng_diag *diag);
 
+struct ng_site_numbers;
+
+/** Takes sites away for good; they must be armed nowhere. Their counts stay. Takes 0.1 s. */
+void ng_uprobe_remove_sites(struct ng_uprobe *engine, struct ng_site_numbers sites);
+
 /** Sites to arm together. */
 struct ng_site_numbers {
 	const uint32_t *items;

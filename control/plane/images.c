@@ -1,6 +1,7 @@
 #include "control/plane/images.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,11 +29,14 @@ void ng_images_release(struct ng_images *images)
 	*images = (struct ng_images)NG_IMAGES_INIT;
 }
 
-struct ng_traced_image *ng_images_by_file(const struct ng_images *images, dev_t device, ino_t inode)
+struct ng_traced_image *ng_images_by_key(const struct ng_images *images, dev_t device, ino_t inode)
 {
 	for (size_t i = 0; i < images->count; i++) {
-		if (images->items[i]->inode == inode && images->items[i]->device == device)
-			return images->items[i];
+		struct ng_traced_image *image = images->items[i];
+
+		if (image->key_inode == inode && image->key_device == device &&
+			!image->is_rewritten)
+			return image;
 	}
 	return NULL;
 }
@@ -44,6 +48,40 @@ size_t ng_images_site_count(const struct ng_images *images)
 	for (size_t i = 0; i < images->count; i++)
 		count += images->items[i]->sites.count;
 	return count;
+}
+
+static struct ng_traced_image *find_image(const struct ng_images *images, const struct stat *file)
+{
+	for (size_t i = 0; i < images->count; i++) {
+		struct ng_traced_image *image = images->items[i];
+
+		if (image->inode == file->st_ino && image->device == file->st_dev &&
+			!image->is_rewritten)
+			return image;
+	}
+	return NULL;
+}
+
+bool ng_traced_image_is_contested(const struct ng_traced_image *image)
+{
+	return image->is_leased && fcntl(ng_image_fd(image->image), F_GETLEASE) != F_RDLCK;
+}
+
+void ng_traced_image_let_go(struct ng_traced_image *image)
+{
+	if (!image->is_leased)
+		return;
+	image->is_rewritten = ng_traced_image_is_contested(image);
+	image->is_leased = false;
+	(void)fcntl(ng_image_fd(image->image), F_SETLEASE, F_UNLCK); /* we hold it: cannot fail */
+}
+
+struct ng_text_file ng_traced_image_file(const struct ng_traced_image *image)
+{
+	return (struct ng_text_file){.device = image->device,
+		.inode = image->inode,
+		.key_device = image->key_device,
+		.key_inode = image->key_inode};
 }
 
 struct ng_site_numbers ng_traced_image_numbers(const struct ng_traced_image *image)
@@ -239,7 +277,7 @@ int ng_images_prepare(struct ng_images *images, struct ng_uprobe *engine,
 
 	if (fstat(fd, &file))
 		return -errno;
-	image = ng_images_by_file(images, file.st_dev, file.st_ino);
+	image = find_image(images, &file);
 	if (image) {
 		*ret_image = image;
 		return 0;
@@ -249,6 +287,9 @@ int ng_images_prepare(struct ng_images *images, struct ng_uprobe *engine,
 		return -ENOMEM;
 	image->device = file.st_dev;
 	image->inode = file.st_ino;
+	ng_file_key(fd, &image->key_device, &image->key_inode);
+	/* Before it is read: so what is read is what stays. Not every file system can. */
+	image->is_leased = !fcntl(fd, F_SETLEASE, F_RDLCK);
 	image->path = strdup(path);
 	image->errors = calloc(wanted->function_count + 1, sizeof(*image->errors));
 	error = image->path && image->errors ? ng_image_open(fd, &image->image, &why) : -ENOMEM;
@@ -265,6 +306,10 @@ int ng_images_prepare(struct ng_images *images, struct ng_uprobe *engine,
 		error = define_sites(image, engine, wanted->at_symbol, diag);
 	if (!error)
 		error = add_image(images, image);
+	if (error || !image->sites.count) {
+		image->is_leased = false;
+		(void)fcntl(fd, F_SETLEASE, F_UNLCK); /* there may be none */
+	}
 	if (error) {
 		/* Sites defined so far stay at the engine, which borrows the descriptor only to
 		 * define or link: they are never armed, and go with it. */

@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include "control/engine/uprobe.h"
+#include "control/target/text.h"
 #include "core/base/diag.h"
 #include "core/image/image.h"
 #include "core/image/site.h"
@@ -33,8 +34,13 @@ struct ng_wanted {
 struct ng_traced_image {
 	struct ng_image *image; /* NULL where it could not be read */
 	char *path;		/* as first seen */
-	dev_t device;
+	dev_t device;		/* the file, as stat() tells it … */
 	ino_t inode;
+	dev_t key_device; /* … and as the kernel tells it of mappings and execs: not the same on …
+			   */
+	ino_t key_inode;       /* … overlay and btrfs */
+	bool is_leased;	       /* whoever would write to the file waits until we let go of it */
+	bool is_rewritten;     /* they did: the file holds something else now, and is read anew */
 	struct ng_sites sites; /* empty where it has nothing wanted */
 	uint32_t *numbers;     /* of the sites, at the engine */
 	int *errors;	       /* for each wanted function: 0, or why it is not in here */
@@ -57,6 +63,9 @@ void ng_images_release(struct ng_images *images);
 /**
  * Finds an image by its file, or reads it and defines its sites.
  *
+ * A file with sites is leased, where its file system can: who opens it for writing waits until
+ * ng_traced_image_let_go(). The kernel says so by SIGIO, which the caller must have blocked.
+ *
  * An image that has nothing wanted, or cannot be read, is remembered too, with the error in it.
  *
  * @param fd borrowed
@@ -75,9 +84,16 @@ int ng_images_prepare(struct ng_images *images, struct ng_uprobe *engine,
 int ng_images_prepare_kernel(struct ng_images *images, struct ng_uprobe *engine,
 	struct ng_traced_image **ret_image, struct ng_diag *diag);
 
-/** The image with this file, or NULL. */
-struct ng_traced_image *ng_images_by_file(
-	const struct ng_images *images, dev_t device, ino_t inode);
+/** The image with this file, as the kernel tells it of mappings and execs; NULL. */
+struct ng_traced_image *ng_images_by_key(const struct ng_images *images, dev_t device, ino_t inode);
+
+/** Is somebody about to write to the file? */
+bool ng_traced_image_is_contested(const struct ng_traced_image *image);
+
+/** Lets whoever wants to write to the file, with no breakpoint left in it. */
+void ng_traced_image_let_go(struct ng_traced_image *image);
+
+struct ng_text_file ng_traced_image_file(const struct ng_traced_image *image);
 
 /** Says why a wanted function is not in an image; returns that error. */
 int ng_traced_image_explain(

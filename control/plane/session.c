@@ -21,7 +21,14 @@
 #define MANY_SITES 64 /* more take a while to go, which is told */
 #define REMOVE_MS  80 /* a site's way out, as NG_SITES_MAX has it */
 
-#define ABSENCES_MAX 4 /* programs of a command that a note names */
+#define ABSENCES_MAX 4		 /* programs of a command that a note names */
+#define CHECK_NS     NG_NS_PER_S /* between looks at the code; it is looked at when all ends, too */
+
+/* A file's sites, armed in every process. */
+struct everyone {
+	struct ng_traced_image *image;
+	struct ng_armed *armed; /* NULL: not any more */
+};
 
 struct ng_session {
 	struct ng_session_options options;
@@ -29,11 +36,12 @@ struct ng_session {
 	struct ng_images images;
 	struct ng_traced_image *kernel; /* its system calls count for every target; NULL: none do */
 	struct ng_tracked_list tracked;
-	struct ng_armed **everyone; /* of the files that were asked for */
+	struct everyone *everyone; /* of the files that were asked for */
 	size_t everyone_count;
 	pid_t held;		/* stopped at its exec while its events are taken in; 0: none */
 	uint64_t started_at_ns; /* 0: the gate is still closed */
 	uint64_t stopped_at_ns; /* 0: it is still open */
+	uint64_t check_at_ns;	/* when the code of the armed ones is looked at next */
 };
 
 static void on_event(const struct ng_proc_event *event, void *context);
@@ -67,14 +75,14 @@ int ng_session_open(const struct ng_session_options *options, struct ng_session 
 
 	if (!session)
 		return -ENOMEM;
-	session->options = *options;
-	if (!ng_process_sees_machine()) {
-		ng_session_free(session);
+	if (!ng_process_has_kernels_view()) {
+		free(session);
 		return ng_diag_set(diag, -ENOTSUP,
-			"nowgate runs in a pid namespace of its own (a container), where pids are "
-			"not those that the kernel's BPF tells: run it on the machine itself, or "
-			"in a container with --privileged and --pid=host");
+			"nowgate runs in a pid or time namespace of its own (a container), where "
+			"pids are not those that the kernel's BPF tells: run it on the machine "
+			"itself, or in a container with --pid=host; its targets may be inside");
 	}
+	session->options = *options;
 	error = ng_uprobe_open(options->attach, &session->engine, diag);
 	if (error) {
 		ng_session_free(session);
@@ -101,7 +109,7 @@ void ng_session_free(struct ng_session *session)
 		return;
 	ng_tracked_list_release(&session->tracked);
 	for (size_t i = 0; i < session->everyone_count; i++)
-		ng_armed_free(session->everyone[i]);
+		ng_armed_free(session->everyone[i].armed);
 	free(session->everyone);
 	ng_uprobe_close(session->engine);
 	ng_images_release(&session->images);
@@ -119,7 +127,7 @@ static uint64_t counted_from(const struct ng_session *session)
 static int prepare_mapping(struct ng_session *session, pid_t pid, const struct ng_mapping *mapping,
 	struct ng_traced_image **ret_image, struct ng_diag *diag)
 {
-	*ret_image = ng_images_by_file(&session->images, mapping->device, mapping->inode);
+	*ret_image = ng_images_by_key(&session->images, mapping->device, mapping->inode);
 	if (*ret_image)
 		return 0;
 	NG_CLEANUP_CLOSE int fd = ng_process_open_mapping(pid, mapping);
@@ -132,7 +140,7 @@ static int prepare_mapping(struct ng_session *session, pid_t pid, const struct n
 static int arm_image(struct ng_session *session, struct ng_tracked *tracked,
 	struct ng_traced_image *image, const struct ng_mappings *mappings, struct ng_diag *diag)
 {
-	const struct ng_text_file file = {.device = image->device, .inode = image->inode};
+	const struct ng_text_file file = ng_traced_image_file(image);
 	struct ng_armed *armed = NULL;
 	int error;
 
@@ -327,17 +335,18 @@ int ng_session_add_pid(struct ng_session *session, pid_t pid, struct ng_diag *di
 	return 0;
 }
 
-static int keep_everyone(struct ng_session *session, struct ng_armed *armed)
+static int keep_everyone(
+	struct ng_session *session, struct ng_traced_image *image, struct ng_armed *armed)
 {
-	struct ng_armed **grown = reallocarray(
-		session->everyone, session->everyone_count + 1, sizeof(struct ng_armed *));
+	struct everyone *grown =
+		reallocarray(session->everyone, session->everyone_count + 1, sizeof(*grown));
 
 	if (!grown) {
 		ng_armed_free(armed);
 		return -ENOMEM;
 	}
 	session->everyone = grown;
-	session->everyone[session->everyone_count++] = armed;
+	grown[session->everyone_count++] = (struct everyone){.image = image, .armed = armed};
 	return 0;
 }
 
@@ -408,14 +417,14 @@ int ng_session_add_image(struct ng_session *session, const char *path, struct ng
 		return ng_diag_set(diag, image->error, "%s: %s", path, image->diag.text);
 	if (!image->sites.count)
 		return ng_diag_set(diag, -ENOENT, "%s: reads no clock that can be probed", path);
-	key.inode = image->inode;
-	key.device = (uint32_t)(major(image->device) << 20 | minor(image->device));
+	key.inode = image->key_inode;
+	key.device = (uint32_t)(major(image->key_device) << 20 | minor(image->key_device));
 	error = ng_uprobe_watch_image(session->engine, &key);
 	if (!error)
 		error = ng_uprobe_arm_all(
 			session->engine, ng_traced_image_numbers(image), &armed, diag);
 	if (!error)
-		error = keep_everyone(session, armed);
+		error = keep_everyone(session, image, armed);
 	if (!error)
 		find_users(session, image);
 	return error;
@@ -515,6 +524,24 @@ static bool is_held_at_exec(pid_t pid)
 	return ng_process_tracer(pid, comm) == getpid();
 }
 
+/* Does everything that should be armed stand in the process's code? */
+static void check_text(struct ng_tracked *tracked)
+{
+	struct ng_mappings mappings = NG_MAPPINGS_INIT;
+
+	if (ng_process_mappings(tracked->pid, &mappings))
+		return;
+	for (size_t i = 0; i < tracked->image_count; i++) {
+		const struct ng_traced_image *image = tracked->images[i];
+		const struct ng_text_file file = ng_traced_image_file(image);
+
+		if (ng_text_is_bare(tracked->pid, &mappings, &file, &image->sites))
+			ng_tracked_gap(tracked, "a breakpoint was gone from its code: calls after "
+						"that were not counted");
+	}
+	ng_mappings_release(&mappings);
+}
+
 static int arm_new_life(struct ng_session *session, struct ng_tracked *tracked,
 	const struct ng_tracked *old, struct ng_diag *diag)
 {
@@ -528,6 +555,8 @@ static int arm_new_life(struct ng_session *session, struct ng_tracked *tracked,
 	covered = tracked->image_count;
 	if (!error)
 		error = arm_mappings(session, tracked, diag);
+	if (!error && covered)
+		check_text(tracked);
 	if (error == -ESRCH) { /* it has ended, or runs yet another image, by now */
 		error = 0;
 		if (image->sites.count && !ng_tracked_has_image(tracked, image)) {
@@ -572,7 +601,7 @@ static void begin_new_life(struct ng_session *session, struct ng_tracked *old,
 static void on_exec(struct ng_session *session, const struct ng_proc_event *event)
 {
 	struct ng_tracked *tracked = ng_tracked_by_event(&session->tracked, event, event->tgid);
-	struct ng_traced_image *image = ng_images_by_file(&session->images,
+	struct ng_traced_image *image = ng_images_by_key(&session->images,
 		makedev(event->image_device >> 20, event->image_device & 0xfffff),
 		event->image_inode);
 	struct ng_process process = {
@@ -683,8 +712,38 @@ static void look_after(struct ng_session *session, struct ng_tracked *tracked)
 	}
 }
 
+/*
+ * Somebody is about to write to the file, and waits for us to let go of it. A breakpoint kept there
+ * would strike the new code in the middle of an instruction: the kernel keeps to the place, and
+ * never looks at the code again.
+ */
+static void give_up(struct ng_session *session, struct ng_traced_image *image)
+{
+	for (size_t i = 0; i < session->everyone_count; i++) {
+		if (session->everyone[i].image != image)
+			continue;
+		ng_armed_free(session->everyone[i].armed);
+		session->everyone[i].armed = NULL;
+	}
+	for (size_t i = 0; i < session->tracked.count; i++)
+		ng_tracked_give_up(session->tracked.items[i], image);
+	ng_uprobe_remove_sites(session->engine, ng_traced_image_numbers(image));
+	ng_traced_image_let_go(image);
+	note(session, "%s is being overwritten: what was counted of it so far stands, but no more",
+		image->path);
+}
+
 void ng_session_turn(struct ng_session *session)
 {
+	const uint64_t now = ng_clock_ns();
+	const bool is_check_due = now >= session->check_at_ns;
+
+	if (is_check_due)
+		session->check_at_ns = now + CHECK_NS;
+	for (size_t i = 0; i < session->images.count; i++) {
+		if (ng_traced_image_is_contested(session->images.items[i]))
+			give_up(session, session->images.items[i]);
+	}
 	(void)ng_uprobe_drain(session->engine, on_event, session);
 	/* The list can grow while we look. */
 	for (size_t i = 0; i < session->tracked.count; i++) {
@@ -694,6 +753,8 @@ void ng_session_turn(struct ng_session *session)
 			continue;
 		(void)ng_process_cpu_time(tracked->pid, &tracked->cpu_end_ns);
 		look_after(session, tracked);
+		if (is_check_due)
+			check_text(tracked);
 	}
 }
 
@@ -716,8 +777,14 @@ bool ng_session_is_over(const struct ng_session *session)
 void ng_session_stop(struct ng_session *session)
 {
 	const size_t sites = ng_images_site_count(&session->images);
-	uint64_t now = ng_clock_ns(); /* before the gate closes: every call until here counts */
+	uint64_t now;
 
+	(void)ng_uprobe_drain(session->engine, on_event, session); /* execs, before the look */
+	for (size_t i = 0; i < session->tracked.count; i++) {
+		if (!session->tracked.items[i]->disarmed_at_ns)
+			check_text(session->tracked.items[i]);
+	}
+	now = ng_clock_ns(); /* before the gate closes: every call until here counts */
 	ng_uprobe_gate(session->engine, false);
 	session->stopped_at_ns = now;
 	for (size_t i = 0; i < session->tracked.count; i++) {
@@ -728,13 +795,16 @@ void ng_session_stop(struct ng_session *session)
 	}
 	for (size_t i = 0; i < session->tracked.count; i++)
 		ng_tracked_disarm(session->tracked.items[i]);
-	for (size_t i = 0; i < session->everyone_count; i++)
-		ng_armed_free(session->everyone[i]);
-	session->everyone_count = 0;
+	for (size_t i = 0; i < session->everyone_count; i++) {
+		ng_armed_free(session->everyone[i].armed);
+		session->everyone[i].armed = NULL;
+	}
 	if (sites > MANY_SITES)
 		note(session, "taking %zu probes away, which takes about %zu s", sites,
 			sites * REMOVE_MS / 1000 + 1);
 	ng_uprobe_settle(session->engine);
+	for (size_t i = 0; i < session->images.count; i++)
+		ng_traced_image_let_go(session->images.items[i]);
 	(void)ng_uprobe_drain(session->engine, on_event, session); /* exits up to now */
 	for (size_t i = 0; i < session->tracked.count; i++) {
 		if (!session->tracked.items[i]->disarmed_at_ns)
@@ -745,10 +815,10 @@ void ng_session_stop(struct ng_session *session)
 /* The image of those armed in every process that a site belongs to; NULL */
 static struct ng_traced_image *image_of_everyone(struct ng_session *session, uint32_t site)
 {
-	for (size_t i = 0; session->everyone_count && i < session->images.count; i++) {
-		struct ng_traced_image *image = session->images.items[i];
+	for (size_t i = 0; i < session->everyone_count; i++) {
+		struct ng_traced_image *image = session->everyone[i].image;
 
-		for (size_t k = 0; image != session->kernel && k < image->sites.count; k++) {
+		for (size_t k = 0; k < image->sites.count; k++) {
 			if (image->numbers[k] == site)
 				return image;
 		}

@@ -152,6 +152,20 @@ void ng_tracked_gap(struct ng_tracked *tracked, const char *why)
 		tracked->gap = why;
 }
 
+void ng_tracked_give_up(struct ng_tracked *tracked, const struct ng_traced_image *image)
+{
+	for (size_t i = 0; i < tracked->image_count; i++) {
+		if (tracked->images[i] != image)
+			continue;
+		ng_armed_free(tracked->armed[i]);
+		tracked->armed[i] = NULL;
+		if (!tracked->ended)
+			ng_tracked_gap(tracked,
+				"its file was overwritten meanwhile: its calls from then on were "
+				"not counted");
+	}
+}
+
 void ng_tracked_end(struct ng_tracked *tracked, uint64_t time_ns, uint64_t cpu_ns)
 {
 	if (!tracked->disarmed_at_ns)
@@ -344,6 +358,23 @@ static int report_child(const struct ng_tracked_list *list, const struct ng_chil
 	return report_life(&life, tallies, claimed, target);
 }
 
+/* Whatever was lost can have been a call of any of them, or the child that made it. */
+static void report_losses(struct ng_report *report)
+{
+	static const char *const causes[NG_LOST_CAUSES] = {
+		[NG_LOST_COUNTS_FULL] = "there were too many processes to count for",
+		[NG_LOST_TARGETS_FULL] = "there were too many processes to follow",
+		[NG_LOST_EVENTS_FULL] = "processes started and ended faster than could be followed",
+	};
+
+	for (size_t cause = 0; cause < NG_LOST_CAUSES; cause++) {
+		for (size_t i = 0; report->lost[cause] && i < report->target_count; i++) {
+			for (size_t k = 0; k < report->targets[i].function_count; k++)
+				set_inexact(&report->targets[i].functions[k], causes[cause]);
+		}
+	}
+}
+
 int ng_tracked_report(struct ng_tracked_list *list, const struct ng_tallies *tallies,
 	uint64_t now_ns, struct ng_report *report)
 {
@@ -367,6 +398,7 @@ int ng_tracked_report(struct ng_tracked_list *list, const struct ng_tallies *tal
 			report->foreign_calls += tallies->items[i].calls;
 	}
 	free(claimed);
+	report_losses(report);
 	return error;
 }
 

@@ -87,6 +87,9 @@ int ng_tracked_inherit(struct ng_tracked *tracked, const struct ng_tracked *from
 void ng_tracked_note_child(struct ng_tracked_list *list, const struct ng_tracked *parent,
 	const struct ng_proc_event *event);
 
+/** Disarms an image; a life that goes on has a gap then. */
+void ng_tracked_give_up(struct ng_tracked *tracked, const struct ng_traced_image *image);
+
 /** Notes that calls were missed. The first cause is kept. */
 void ng_tracked_gap(struct ng_tracked *tracked, const char *why);
 
@@ -97,7 +100,8 @@ void ng_tracked_end(struct ng_tracked *tracked, uint64_t time_ns, uint64_t cpu_n
 int ng_tracked_find_dead(const struct ng_tracked *tracked);
 void ng_tracked_disarm(struct ng_tracked *tracked);
 
-/** Fills a report's targets and foreign calls. @return 0; -ENOMEM: release the report all the same
+/** Fills a report's targets and foreign calls; what was lost stands in it already. @return 0;
+ * -ENOMEM: release the report all the same
  */
 int ng_tracked_report(struct ng_tracked_list *list, const struct ng_tallies *tallies,
 	uint64_t now_ns, struct ng_report *report);

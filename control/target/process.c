@@ -99,11 +99,17 @@ int ng_process_find(pid_t pid, struct ng_process *ret_process, struct ng_diag *d
 	return 0;
 }
 
-bool ng_process_sees_machine(void)
+static bool is_in(const char *path, ino_t first)
 {
 	struct stat facts;
 
-	return stat("/proc/self/ns/pid", &facts) || facts.st_ino == NG_FIRST_PID_NAMESPACE;
+	return stat(path, &facts) || facts.st_ino == first;
+}
+
+bool ng_process_has_kernels_view(void)
+{
+	return is_in("/proc/self/ns/pid", NG_FIRST_PID_NAMESPACE) &&
+	       is_in("/proc/self/ns/time", NG_FIRST_TIME_NAMESPACE);
 }
 
 uint64_t ng_process_ticks(uint64_t start_ns)
@@ -367,6 +373,48 @@ int ng_process_open_mapping(pid_t pid, const struct ng_mapping *mapping)
 	}
 	fd = open(name, O_RDONLY | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
+}
+
+/* The device of a mount of ours, by its number; false where there is none. */
+static bool mount_device(int mount_id, dev_t *ret_device)
+{
+	NG_CLEANUP_FCLOSE FILE *file = fopen("/proc/self/mountinfo", "re");
+	NG_CLEANUP_FREE char *line = NULL;
+	size_t line_bytes = 0;
+
+	while (file && getline(&line, &line_bytes, file) > 0) {
+		unsigned int device_major, device_minor;
+		int id;
+
+		if (sscanf(line, "%d %*d %u:%u", &id, &device_major, &device_minor) != 3 ||
+			id != mount_id)
+			continue;
+		*ret_device = makedev(device_major, device_minor);
+		return true;
+	}
+	return false;
+}
+
+void ng_file_key(int fd, dev_t *ret_device, ino_t *ret_inode)
+{
+	char path[PATH_BYTES], text[1024];
+	struct stat facts = {0};
+	uint64_t inode;
+	const char *line;
+	int mount_id;
+
+	(void)fstat(fd, &facts); /* of an open descriptor: cannot fail */
+	*ret_device = facts.st_dev;
+	*ret_inode = facts.st_ino;
+	(void)snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	if (read_small(path, text, sizeof(text)))
+		return;
+	line = strstr(text, "\nino:"); /* since 5.14 */
+	if (line && sscanf(line, "\nino: %" SCNu64, &inode) == 1)
+		*ret_inode = inode;
+	line = strstr(text, "\nmnt_id:");
+	if (line && sscanf(line, "\nmnt_id: %d", &mount_id) == 1)
+		(void)mount_device(mount_id, ret_device);
 }
 
 ssize_t ng_process_read_memory(pid_t pid, uint64_t address, void *buffer, size_t size_bytes)

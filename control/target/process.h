@@ -38,11 +38,16 @@ int ng_process_read(pid_t pid, struct ng_process *ret_process);
  */
 int ng_process_find(pid_t pid, struct ng_process *ret_process, struct ng_diag *diag);
 
-/** Are the pids that we see those of the machine, which BPF tells? Not in a container. */
-bool ng_process_sees_machine(void);
+/* Inodes of the first namespaces, the same on every kernel since 3.8 (linux/proc_ns.h). */
+#define NG_FIRST_PID_NAMESPACE	0xeffffffcu
+#define NG_FIRST_USER_NAMESPACE 0xeffffffdu
+#define NG_FIRST_TIME_NAMESPACE 0xeffffffau
 
-/** The inode of the first pid namespace, the same on every kernel since 3.8 (linux/proc_ns.h). */
-#define NG_FIRST_PID_NAMESPACE 0xeffffffcu
+/**
+ * Do the pids and start times that BPF tells mean the same to us as to the kernel? Only in the
+ * first pid namespace and the first time namespace. True also where /proc does not tell.
+ */
+bool ng_process_has_kernels_view(void);
 
 /** The start time that BPF tells (ns on the boot clock) in the ticks of ng_process. */
 uint64_t ng_process_ticks(uint64_t start_ns);
@@ -110,6 +115,13 @@ int ng_process_mappings(pid_t pid, struct ng_mappings *ret_mappings);
 /** Opens a mapped file itself, deleted or hidden from us as it may be. @return a descriptor; -errno
  */
 int ng_process_open_mapping(pid_t pid, const struct ng_mapping *mapping);
+
+/**
+ * How the kernel itself names an open file: by its superblock and inode. That is how mappings and
+ * execs are told; stat() shows other devices on btrfs and overlay, and other inodes on some
+ * overlays. What /proc does not tell (a mount that is not in our namespace) is taken from stat().
+ */
+void ng_file_key(int fd, dev_t *ret_device, ino_t *ret_inode);
 
 /** Reads memory. @return the count read; -ESRCH, -EIO */
 ssize_t ng_process_read_memory(pid_t pid, uint64_t address, void *buffer, size_t size_bytes);

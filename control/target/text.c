@@ -39,6 +39,8 @@ static int check_byte(pid_t pid, uint64_t address, const struct ng_site *site, s
 /* Overlay and btrfs show devices of their own making (major 0) here, others in stat(). */
 static bool is_of_file(const struct ng_mapping *mapping, const struct ng_text_file *file)
 {
+	if (mapping->inode == file->key_inode && mapping->device == file->key_device)
+		return true;
 	return mapping->inode == file->inode &&
 	       (mapping->device == file->device || !major(mapping->device) || !major(file->device));
 }
@@ -49,8 +51,13 @@ static bool holds(const struct ng_mapping *mapping, const struct ng_site *site)
 	       site->offset - mapping->offset < mapping->end - mapping->start;
 }
 
-int ng_text_check(pid_t pid, const struct ng_mappings *mappings, const struct ng_text_file *file,
-	const struct ng_sites *sites, struct ng_diag *diag)
+/* What to do with a site at its address; not 0 ends the round. */
+typedef int (*visit_site)(
+	pid_t pid, uint64_t address, const struct ng_site *site, struct ng_diag *diag);
+
+static int for_each_mapped(pid_t pid, const struct ng_mappings *mappings,
+	const struct ng_text_file *file, const struct ng_sites *sites, visit_site visit,
+	struct ng_diag *diag)
 {
 	for (size_t i = 0; i < mappings->count; i++) {
 		const struct ng_mapping *mapping = &mappings->items[i];
@@ -63,11 +70,34 @@ int ng_text_check(pid_t pid, const struct ng_mappings *mappings, const struct ng
 
 			if (!holds(mapping, site))
 				continue;
-			error = check_byte(
+			error = visit(
 				pid, mapping->start + (site->offset - mapping->offset), site, diag);
 			if (error)
 				return error;
 		}
 	}
 	return 0;
+}
+
+int ng_text_check(pid_t pid, const struct ng_mappings *mappings, const struct ng_text_file *file,
+	const struct ng_sites *sites, struct ng_diag *diag)
+{
+	return for_each_mapped(pid, mappings, file, sites, check_byte, diag);
+}
+
+/* What stands at an armed site may differ (a breakpoint, or a call where the kernel knows better),
+ * but it is never the original. */
+static int find_original(
+	pid_t pid, uint64_t address, const struct ng_site *site, struct ng_diag *diag)
+{
+	uint8_t byte;
+
+	(void)diag;
+	return ng_process_read_memory(pid, address, &byte, 1) == 1 && byte == site->bytes[0];
+}
+
+bool ng_text_is_bare(pid_t pid, const struct ng_mappings *mappings, const struct ng_text_file *file,
+	const struct ng_sites *sites)
+{
+	return for_each_mapped(pid, mappings, file, sites, find_original, NULL);
 }

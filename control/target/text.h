@@ -2,16 +2,20 @@
 #ifndef NG_CONTROL_TARGET_TEXT_H
 #define NG_CONTROL_TARGET_TEXT_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "control/target/process.h"
 #include "core/base/diag.h"
 #include "core/image/site.h"
 
-/** A site's file, by what stat() tells. */
+/** A site's file: by what stat() tells, and by its key (ng_file_key). Kernels differ in which of
+ * the two a mapping is shown with. */
 struct ng_text_file {
 	dev_t device;
 	ino_t inode;
+	dev_t key_device;
+	ino_t key_inode;
 };
 
 /**
@@ -26,5 +30,10 @@ struct ng_text_file {
  */
 int ng_text_check(pid_t pid, const struct ng_mappings *mappings, const struct ng_text_file *file,
 	const struct ng_sites *sites, struct ng_diag *diag);
+
+/** Does one of the sites, all of them armed, hold its original byte? The kernel puts a breakpoint
+ * back when a file is mapped, but not when a process drops or rewrites its own page. */
+bool ng_text_is_bare(pid_t pid, const struct ng_mappings *mappings, const struct ng_text_file *file,
+	const struct ng_sites *sites);
 
 #endif
