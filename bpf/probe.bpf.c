@@ -1,8 +1,8 @@
 /*
  * The programs: one counts calls, one system calls, and three tell of the watched processes' lives.
  *
- * A uprobe's program may be preempted, and another thread's hit run on the same CPU in between; so a
- * per-CPU counter still needs an atomic addition (a plain one lost 390 of 40,000).
+ * A uprobe's program may be preempted, and another thread's hit run on the same CPU in between; so
+ * a per-CPU counter still needs an atomic addition (a plain one lost 390 of 40,000).
  */
 #include "bpf/task.bpf.h"
 
@@ -157,7 +157,8 @@ int BPF_PROG(ng_exit, struct task_struct *task)
 	if (event.kind == NG_PROC_EXIT) {
 		__u32 tgid = task->tgid;
 
-		/* Makes room. The other of two that end together finds nothing: its time is lost. */
+		/* Makes room. The other of two that end together finds nothing: its time is lost.
+		 */
 		(void)bpf_map_delete_elem(&targets, &tgid);
 	}
 	return 0;

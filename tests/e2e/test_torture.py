@@ -282,7 +282,8 @@ def a_file_on_overlay_is_counted_for_everyone():
                         subprocess.run([there, "plain", str(count)], stdout=subprocess.DEVNULL, check=True)
                     total = stat.interrupt()
                 check(early.end(), 0, "its status")
-            check(sorted(calls(total, pid=target["pid"], key="total") for target in total["targets"]), [0, N, N], "calls")
+            counts = sorted(calls(total, pid=target["pid"], key="total") for target in total["targets"])
+            check(counts, [0, N, N], "calls")
             check(all_exact(total), True, "exact")
         finally:
             subprocess.run(["umount", "-l", f"{folder}/upper/all"], capture_output=True, check=False)
@@ -299,7 +300,8 @@ def waits_in(pid, call):
 @test()
 def users_of_a_library_are_listed_without_intervals():
     with tempfile.TemporaryDirectory() as folder:
-        library = compile_c(folder, "libtick.so", "void tick(void) { static volatile long t; t++; }", "-shared", "-fPIC")
+        library = compile_c(folder, "libtick.so", "void tick(void) { static volatile long t; t++; }", "-shared",
+                            "-fPIC")
         user = compile_c(folder, "user", """
             #include <stdio.h>
             void tick(void);
