@@ -20,8 +20,8 @@ def build_program():
 
 
 def _run(command):
-    run = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=BOUND_S,
-                         check=False)
+    run = subprocess.run([str(part) for part in command], cwd=PROGRAM.parent, capture_output=True, text=True,
+                         timeout=BOUND_S, check=False)
     own = re.search(r"calls (\d+) ns (\d+)", run.stdout)
     if run.returncode or not own:
         raise RuntimeError(f"{command[0]}: exit {run.returncode}: {run.stdout}{run.stderr}")
@@ -38,20 +38,20 @@ class Run:
 
 
 def untraced():
-    _, truth, took = _run([PROGRAM])
+    _, truth, took = _run(["./main"])
     return Run(truth, took, None)
 
 
 def by_bpftrace():
     """The usual one-liner, at the symbol."""
-    run, truth, took = _run(["bpftrace", "-e", f'uprobe:{PROGRAM}:"time.Now" {{ @++ }}', "-c", PROGRAM])
+    run, truth, took = _run(["bpftrace", "-e", 'uprobe:./main:"time.Now" { @++ }', "-c", "./main"])
     count = re.search(r"@: (\d+)", run.stdout)
     return Run(truth, took, int(count.group(1)) if count else None)
 
 
 def by_nowgate(*options):
     output = PROGRAM.parent / "stat.json"
-    _, truth, took = _run([NOWGATE, "stat", "--json", "-o", output, *options, "--", PROGRAM])
+    _, truth, took = _run([NOWGATE, "stat", "--json", "-o", output, *options, "--", "./main"])
     report = json.loads(output.read_text())
     count = sum(function["calls"] for target in report["targets"] for function in target["functions"])
     return Run(truth, took, count)

@@ -9,11 +9,10 @@ import (
 const calls = 100000
 
 func main() {
-	begin := time.Now()
-	for i := 0; i < calls; i++ {
+	begin := time.Now() // the first of them
+	for i := 1; i < calls; i++ {
 		time.Now()
 	}
-	took := time.Since(begin)
-	// The loop's calls, and the one that began it.
-	fmt.Printf("calls %d ns %d\n", calls+1, took.Nanoseconds())
+	took := time.Since(begin) // reads the clock, but not by time.Now
+	fmt.Printf("calls %d ns %d\n", calls, took.Nanoseconds())
 }
