@@ -90,7 +90,8 @@ class Bpftrace:
     def __init__(self, target, offsets):
         """@param offsets where the text differs once it is attached"""
         need("bpftrace")
-        script = f'uprobe:{target.program}:"time.Now" {{ @++ }}'
+        # /proc/PID/exe: neither bpftrace nor tracefs takes a path with spaces
+        script = f'uprobe:/proc/{target.pid}/exe:"time.Now" {{ @++ }}'
         self.process = subprocess.Popen(["bpftrace", "-p", str(target.pid), "-e", script],
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         try:
@@ -139,7 +140,7 @@ class Perf:
         perf = ["perf", "stat", "-x", ",", "-o", self.report.name, "-e", f"{self.group}:site",
                 "-p", str(target.pid), "--delay", "-1", "--control", f"fd:{commands},{answer}"]
         self.process = subprocess.Popen(["unshare", "-m", "sh", "-c", PERF, "sh", self.group,
-                                         os.path.realpath(target.program), hex(offset), TRACEFS, *perf],
+                                         f"/proc/{target.pid}/exe", hex(offset), TRACEFS, *perf],
                                         pass_fds=[commands, answer], stdout=subprocess.DEVNULL,
                                         stderr=subprocess.PIPE, text=True)
         os.close(commands)

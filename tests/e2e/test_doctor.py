@@ -2,10 +2,12 @@
 import json
 import os
 import pathlib
+import shutil
 import stat
 import subprocess
+import tempfile
 
-from harness import NOWGATE, Skip, check, check_in, nowgate, test, until, uprobe_events
+from harness import NOWGATE, check, check_in, nowgate, test, until, uprobe_events
 
 STORED = pathlib.Path("/run/nowgate/calibration.json")
 INSTRUCTIONS = [("emulated", "call"), ("single-stepped", "cmp"), ("emulated", "push"), ("emulated", "jbe"),
@@ -32,10 +34,11 @@ def refuses_wrong_usage():
 @test(bpf=False)
 def reports_to_an_ordinary_user():
     options = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
-    try:
-        run = subprocess.run([NOWGATE, "doctor", "--json"], capture_output=True, text=True, check=False, **options)
-    except PermissionError as error:
-        raise Skip(f"nobody cannot run it: {error}") from error
+    with tempfile.TemporaryDirectory(prefix="nowgate-doctor-") as where:  # a checkout under /root is root's alone
+        os.chmod(where, 0o755)
+        program = shutil.copy(NOWGATE, where)
+        run = subprocess.run([program, "doctor", "--json"], cwd=where, capture_output=True, text=True, check=False,
+                             **options)
     report = json.loads(run.stdout)
     check(run.returncode, 4, "exit status")
     check((report["v"], report["ok"], report["calibration"]), (1, False, None), "v, ok, calibration")
