@@ -270,7 +270,7 @@ static void explain(const struct ng_flow *flow, const struct check *check,
 	const char *where = choice->offset && choice->offset >= check->end && check->end
 				    ? "after the stack check"
 				    : "no stack check before it";
-	const char *what = "";
+	const char *what;
 
 	switch (choice->rank) {
 	case RANK_CALL:
