@@ -145,6 +145,14 @@ static int open_tracefs(struct ng_uprobe *engine, enum ng_attach attach, struct 
 	return ng_tracefs_group(engine->group);
 }
 
+static int refuse_namespace(struct ng_diag *diag)
+{
+	return ng_diag_set(diag, -ENOTSUP,
+		"nowgate runs in a pid or time namespace of its own (a container), where pids are "
+		"not those that the kernel's BPF tells: run it on the machine itself, or in a "
+		"container with --privileged and --pid=host; its targets may be inside");
+}
+
 int ng_uprobe_open(enum ng_attach attach, struct ng_uprobe **ret_engine, struct ng_diag *diag)
 {
 	struct ng_uprobe *engine = calloc(1, sizeof(*engine));
@@ -154,7 +162,10 @@ int ng_uprobe_open(enum ng_attach attach, struct ng_uprobe **ret_engine, struct 
 		return -ENOMEM;
 	engine->tracefs_fd = -1;
 	raise_descriptor_limit();
-	error = load_programs(engine, diag);
+	/* No hit would be known as a target's, and living runs' events would be swept as dead
+	 * ones'. */
+	error = ng_process_has_kernels_view() ? load_programs(engine, diag)
+					      : refuse_namespace(diag);
 	if (!error)
 		error = open_tracefs(engine, attach, diag);
 	if (error) {

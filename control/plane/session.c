@@ -75,13 +75,6 @@ int ng_session_open(const struct ng_session_options *options, struct ng_session 
 
 	if (!session)
 		return -ENOMEM;
-	if (!ng_process_has_kernels_view()) {
-		free(session);
-		return ng_diag_set(diag, -ENOTSUP,
-			"nowgate runs in a pid or time namespace of its own (a container), where "
-			"pids are not those that the kernel's BPF tells: run it on the machine "
-			"itself, or in a container with --pid=host; its targets may be inside");
-	}
 	session->options = *options;
 	error = ng_uprobe_open(options->attach, &session->engine, diag);
 	if (error) {
