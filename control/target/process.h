@@ -14,9 +14,6 @@
 
 #include "core/base/diag.h"
 
-/* Inode of the first pid namespace, the same on every kernel since 3.8 (linux/proc_ns.h). */
-#define NG_FIRST_PID_NAMESPACE 0xeffffffcu
-
 #define NG_COMM_MAX 16 /* bytes with the NUL; the kernel's TASK_COMM_LEN */
 
 struct ng_process {
