@@ -144,8 +144,9 @@ int ng_site_print_text(const struct ng_site_print *print)
 		print_site(print, &sites->items[i], &listing);
 		free(listing.code);
 	}
-	if (!sites->complete && sites->missing[0])
-		fprintf(print->file, "%snot seen: %s\n", sites->count ? "\n" : "", sites->missing);
+	for (size_t i = 0; i < sites->gap_count; i++)
+		fprintf(print->file, "%snot seen: %s\n", sites->count && !i ? "\n" : "",
+			sites->gaps[i].text);
 	return finish(print->file);
 }
 
@@ -230,7 +231,8 @@ int ng_site_print_json(const struct ng_site_print *print)
 	document = json_pack("{s:i, s:o, s:o, s:o, s:b, s:o}", "v", 1, "image",
 		json_of_text(print->path), "go_version",
 		json_of_text(ng_image_info(print->image)->go_version), "sites", array, "complete",
-		print->sites->complete, "missing", json_of_text(print->sites->missing));
+		!print->sites->gap_count, "missing",
+		json_of_text(print->sites->gap_count ? print->sites->gaps[0].text : ""));
 	if (!document)
 		return -ENOMEM;
 	error = json_dumpf(document, print->file, JSON_INDENT(2)) ? -EIO : 0;

@@ -143,7 +143,8 @@ static void drop_repeated(struct ng_sites *sites, size_t old_count)
 		bool repeated = false;
 
 		for (size_t k = 0; k < kept && !repeated; k++)
-			repeated = sites->items[k].offset == site.offset;
+			repeated = sites->items[k].offset == site.offset &&
+				   !strcmp(sites->items[k].function, site.function);
 		if (repeated) {
 			free(site.function);
 			free(site.caller);
@@ -241,7 +242,6 @@ int ng_images_prepare_kernel(struct ng_images *images, struct ng_uprobe *engine,
 	kernel->errors = calloc(1, sizeof(*kernel->errors));
 	kernel->numbers = calloc(count, sizeof(*kernel->numbers));
 	kernel->sites.items = calloc(count, sizeof(*kernel->sites.items));
-	kernel->sites.complete = true;
 	error = kernel->path && kernel->errors && kernel->numbers && kernel->sites.items ? 0
 											 : -ENOMEM;
 	for (size_t i = 0; !error && i < count; i++)

@@ -270,15 +270,19 @@ void ng_session_note_missing(struct ng_session *session)
 			note_absence(session, i);
 	}
 }
+#define GAPS_TOLD_MAX 3 /* of an image; the result has them all */
 
 static void note_incomplete(struct ng_session *session, const struct ng_tracked *tracked)
 {
 	for (size_t i = 0; i < tracked->image_count; i++) {
 		const struct ng_sites *sites = &tracked->images[i]->sites;
 
-		if (!sites->complete)
+		for (size_t k = 0; k < sites->gap_count && k < GAPS_TOLD_MAX; k++)
 			note(session, "%s: not every call is seen: %s", tracked->images[i]->path,
-				sites->missing);
+				sites->gaps[k].text);
+		if (sites->gap_count > GAPS_TOLD_MAX)
+			note(session, "%s: and so for %zu functions more", tracked->images[i]->path,
+				sites->gap_count - GAPS_TOLD_MAX);
 	}
 }
 

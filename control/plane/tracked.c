@@ -266,6 +266,7 @@ static int report_site(struct ng_report_target *target, const struct ng_traced_i
 {
 	struct ng_report_function *function = report_function(target, site);
 	struct ng_report_site *grown;
+	const char *gap;
 
 	if (!function)
 		return -ENOMEM;
@@ -276,10 +277,11 @@ static int report_site(struct ng_report_target *target, const struct ng_traced_i
 	grown[function->site_count++] =
 		(struct ng_report_site){.image = image, .site = site, .calls = calls};
 	function->calls += calls;
+	gap = ng_sites_gap(&image->sites, site->function);
+	if (gap)
+		set_inexact(function, gap);
 	if (!site->exact)
-		set_inexact(function, "the probe's instruction does not run exactly once a call");
-	if (!image->sites.complete)
-		set_inexact(function, image->sites.missing);
+		set_inexact(function, site->why);
 	return 0;
 }
 

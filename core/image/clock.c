@@ -31,8 +31,7 @@ static int add_by_name(const struct ng_image *image, const char *name, struct ng
 	for (size_t i = 0; !error && i < functions.count; i++) {
 		error = ng_sites_add_function(image, &functions.items[i], name, sites, NULL);
 		if (error && error != -ENOMEM) {
-			ng_sites_miss(sites, "%s cannot be probed", name);
-			error = 0;
+			error = ng_sites_miss(sites, NULL, "%s cannot be probed", name);
 		} else if (!error) {
 			sites->items[sites->count - 1].source = name;
 		}
@@ -186,6 +185,7 @@ static int add_outside_callers(const struct ng_image *image, const struct caller
 		struct ng_call_site call = {.caller = caller,
 			.address = callers->addresses[i],
 			.name = name,
+			.exact = true,
 			.why = "a call from outside of the runtime, which calls the function as "
 			       "well"};
 
@@ -240,7 +240,8 @@ static int add_nanotime(const struct ng_image *image, struct ng_sites *sites)
 	if (!error)
 		error = name_callers(image, search.callers);
 	if (!error && search.callers->has_more)
-		ng_sites_miss(sites, "%s is called in more than %d places", name, CALLERS_MAX);
+		error = ng_sites_miss(
+			sites, NULL, "%s is called in more than %d places", name, CALLERS_MAX);
 	if (!error && (passed_on || has_runtime_caller(search.callers)))
 		error = add_outside_callers(image, search.callers, name, sites);
 	else if (!error)
@@ -373,8 +374,8 @@ static int add_body(
 	if (!error)
 		sites->items[sites->count - 1].source = source;
 	else if (error != -ENOMEM)
-		ng_sites_miss(sites, "%s cannot be probed", source);
-	return error == -ENOMEM ? error : 0;
+		return ng_sites_miss(sites, NULL, "%s cannot be probed", source);
+	return error;
 }
 
 /* Where names are gone (garble), perhaps with all else that tells a Go program: the bytes say which
@@ -387,18 +388,18 @@ static int add_by_signature(
 
 	if (error || (!search.now && !search.nanotime1))
 		return error;
-	if (search.ambiguous) {
-		ng_sites_miss(sites, "names are gone, and more than one function has the bytes of "
-				     "time.now or nanotime1");
-		return 0;
-	}
+	if (search.ambiguous)
+		return ng_sites_miss(sites, NULL,
+			"names are gone, and more than one function has the bytes of time.now or "
+			"nanotime1");
 	error = add_body(image, search.now, "time.now", sites);
 	if (!error && set == NG_CLOCK_ALL)
 		error = add_body(image, search.nanotime1, "runtime.nanotime1", sites);
 	if (!error && set == NG_CLOCK_ALL)
-		ng_sites_miss(sites, "names are gone: syscall.gettimeofday cannot be found");
+		error = ng_sites_miss(
+			sites, NULL, "names are gone: syscall.gettimeofday cannot be found");
 	else if (!error)
-		ng_sites_miss(sites,
+		error = ng_sites_miss(sites, NULL,
 			"names are gone: monotonic reads (time.Since) cannot be told from the "
 			"runtime's own, --clock=all counts both; syscall.gettimeofday cannot be "
 			"found");
@@ -463,7 +464,5 @@ int ng_sites_clock(const struct ng_image *image, enum ng_clock_set set, struct n
 		error = add_libc(image, ret_sites);
 	if (error < 0)
 		return ng_diag_set(diag, error, "its code cannot be read: %s", strerror(-error));
-	if (!ret_sites->count && !ret_sites->missing[0])
-		ret_sites->complete = true; /* it reads no clock */
 	return 0;
 }

@@ -8,6 +8,8 @@
 #include "core/image/sites.h"
 
 #define LEAVES_MAX 4
+/* Functions that one pattern names; each body is looked for and analysed. */
+#define SUBJECTS_MAX 512
 /* Instructions from a copy's first to its call: arguments, no more. */
 #define LINE_INSNS_MAX 64
 
@@ -112,11 +114,12 @@ static bool may_loop(const struct ng_flow *flow, const struct ng_copy *copy, uin
 	return false;
 }
 
-uint64_t ng_copy_find_call(const struct ng_flow *flow, const struct ng_copy *copy)
+uint64_t ng_copy_find_call(const struct ng_flow *flow, const struct ng_copy *copy, bool *ret_proven)
 {
 	const uint64_t first = copy->ranges[0].start;
 	const struct own own = read_own(flow, copy);
 
+	*ret_proven = own.leaf_count == 1;
 	if (own.leaf_count)
 		return own.leaf_count == 1 ? own.leaf_call : 0;
 	if (own.call_count != 1 || own.wanders || !is_straight(flow, first, own.call))
@@ -161,17 +164,26 @@ static int open_holder(const struct ng_image *image, const struct ng_function *f
 	return error == -ENOMEM ? error : 0;
 }
 
+/** A function that was inlined. */
+struct subject {
+	const char *name; /* as in the inline trees */
+	uint64_t leaves[LEAVES_MAX];
+	size_t leaf_count;
+	size_t copy_count;
+	size_t missed;
+	size_t unproven;
+	const char *such_in; /* the caller of a missed or unproven one */
+};
+
 /** One pass over the copies. */
 struct pass {
 	const struct ng_image *image;
-	const char *name;
+	const char *label; /* NULL: each subject's own name */
 	struct ng_sites *sites;
-	uint64_t leaves[LEAVES_MAX];
-	size_t leaf_count;
 	struct holder holder;
-	size_t copy_count;
-	size_t missed;
-	const char *missed_in; /* the last one's caller */
+	struct subject *subjects;
+	size_t subject_count;
+	bool too_many;
 };
 
 static uint64_t count_bytes(const struct ng_copy *copy)
@@ -183,33 +195,112 @@ static uint64_t count_bytes(const struct ng_copy *copy)
 	return count;
 }
 
+static void add_leaf(struct pass *pass, struct subject *subject, const char *name)
+{
+	struct ng_functions functions = NG_FUNCTIONS_INIT;
+
+	if (ng_image_find(pass->image, name, &functions, NULL))
+		return;
+	for (size_t i = 0; i < functions.count && subject->leaf_count < LEAVES_MAX; i++)
+		subject->leaves[subject->leaf_count++] = functions.items[i].address;
+	ng_functions_release(&functions);
+}
+
+/* Of the runtime's functions, which the compiler calls as it likes, each copy may call others. */
+static bool is_runtimes(const struct ng_image *image, uint64_t address)
+{
+	struct ng_function function;
+	bool is;
+
+	if (ng_image_function_at(image, address, &function))
+		return true; /* whose it is cannot be told */
+	is = function.address != address || !strncmp(function.name, "runtime.", 8);
+	free(function.name);
+	return is;
+}
+
+/* What its own body surely calls, each copy of it does. @return 0; -ENOMEM */
+static int read_body(struct pass *pass, struct subject *subject)
+{
+	struct ng_functions functions = NG_FUNCTIONS_INIT;
+	NG_CLEANUP_FREE uint8_t *code = NULL;
+	uint64_t target = 0;
+	int error = ng_image_find(pass->image, subject->name, &functions, NULL);
+
+	if (error)
+		return error == -ENOMEM ? error : 0;
+	ng_sites_drop_wrappers(pass->image, &functions);
+	if (functions.count == 1)
+		code = ng_sites_read_code(pass->image, &functions.items[0], &error);
+	if (code)
+		target = ng_site_sure_call(code, (size_t)functions.items[0].size_bytes,
+			functions.items[0].address, true);
+	if (target && !is_runtimes(pass->image, target))
+		subject->leaves[subject->leaf_count++] = target;
+	ng_functions_release(&functions);
+	return error == -ENOMEM ? error : 0;
+}
+
+/* @return the subject of that name; NULL where there are too many, or for want of memory, which is
+ * then in *ret_error */
+static struct subject *subject_of(struct pass *pass, const char *name, int *ret_error)
+{
+	struct subject *subject;
+
+	for (size_t i = 0; i < pass->subject_count; i++) {
+		if (!strcmp(pass->subjects[i].name, name))
+			return &pass->subjects[i];
+	}
+	pass->too_many = pass->subject_count == SUBJECTS_MAX;
+	if (pass->too_many)
+		return NULL;
+	subject = reallocarray(pass->subjects, pass->subject_count + 1, sizeof(*subject));
+	if (!subject) {
+		*ret_error = -ENOMEM;
+		return NULL;
+	}
+	pass->subjects = subject;
+	subject += pass->subject_count++;
+	*subject = (struct subject){.name = name};
+	if (!strcmp(name, "time.Now")) {
+		/* It begins by calling one of these, whatever the compiler makes of the rest. */
+		add_leaf(pass, subject, "time.now");
+		add_leaf(pass, subject, "time.runtimeNow");
+	} else {
+		*ret_error = read_body(pass, subject);
+	}
+	return subject;
+}
+
 /* Each copy looks at all of its own code, and at all jumps of its function. */
 static int add_copy(struct pass *pass, const struct ng_inlined_range *ranges, size_t count)
 {
-	const struct ng_copy copy = {.ranges = ranges,
-		.count = count,
-		.leaves = pass->leaves,
-		.leaf_count = pass->leaf_count};
-	struct ng_call_site call = {.caller = &ranges[0].caller,
-		.name = pass->name,
-		.why = "inlined copy: its own call, which each run of the copy makes once"};
+	struct ng_call_site call = {.caller = &ranges[0].caller};
 	int error = open_holder(pass->image, call.caller, &pass->holder, pass->sites);
+	struct subject *subject = error ? NULL : subject_of(pass, ranges[0].name, &error);
+	struct ng_copy copy = {.ranges = ranges, .count = count};
 
-	if (error)
+	if (error || !subject)
 		return error;
-	pass->copy_count++;
+	copy.leaves = subject->leaves;
+	copy.leaf_count = subject->leaf_count;
+	subject->copy_count++;
 	if (pass->holder.usable &&
 		ng_sites_spend(pass->sites,
 			pass->holder.flow.edge_count + NG_SITES_CODE_WORK * count_bytes(&copy)))
-		call.address = ng_copy_find_call(&pass->holder.flow, &copy);
+		call.address = ng_copy_find_call(&pass->holder.flow, &copy, &call.exact);
+	call.name = pass->label ? pass->label : subject->name;
+	call.why = call.exact ? "inlined copy: its own call, which each run of the copy makes once"
+			      : "inlined copy: its only call; nothing proves that each run of a "
+				"copy makes it";
 	error = -ENOEXEC;
 	if (call.address)
 		error = ng_sites_add_call(pass->image, &pass->holder.flow, &call, pass->sites);
-	if (error != -ENOEXEC)
-		return error;
-	pass->missed++;
-	pass->missed_in = call.caller->name;
-	return 0;
+	subject->missed += error == -ENOEXEC;
+	subject->unproven += !error && !call.exact;
+	if (error == -ENOEXEC || !call.exact)
+		subject->such_in = call.caller->name;
+	return error == -ENOEXEC ? 0 : error;
 }
 
 /* By function, in it by copy, and in that by address. */
@@ -238,28 +329,36 @@ static int add_sorted(struct pass *pass, const struct ng_inlined_range *ranges, 
 	return error;
 }
 
-/* time.Now begins by calling one of these, whatever the compiler makes of the rest of it. */
-static void find_leaves(struct pass *pass)
+static int note_gaps(const struct pass *pass)
 {
-	static const char *const names[] = {"time.now", "time.runtimeNow"};
+	int error = 0;
 
-	if (strcmp(pass->name, "time.Now") != 0)
-		return;
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		struct ng_functions functions = NG_FUNCTIONS_INIT;
+	for (size_t i = 0; !error && i < pass->subject_count; i++) {
+		const struct subject *subject = &pass->subjects[i];
+		const char *name = pass->label ? pass->label : subject->name;
 
-		if (ng_image_find(pass->image, names[i], &functions, NULL))
-			continue;
-		for (size_t j = 0; j < functions.count && pass->leaf_count < LEAVES_MAX; j++)
-			pass->leaves[pass->leaf_count++] = functions.items[j].address;
-		ng_functions_release(&functions);
+		if (subject->missed)
+			error = ng_sites_miss(pass->sites, name,
+				"%zu of %zu inlined copies of %.80s have no call of their own that "
+				"is proven to run once (such as in %.80s)",
+				subject->missed, subject->copy_count, name, subject->such_in);
+		else if (subject->unproven)
+			error = ng_sites_miss(pass->sites, name,
+				"%zu of %zu inlined copies of %.80s are counted at a call that not "
+				"each run may make (such as in %.80s)",
+				subject->unproven, subject->copy_count, name, subject->such_in);
 	}
+	if (!error && pass->too_many)
+		error = ng_sites_miss(pass->sites, pass->label,
+			"inlined copies of more than %d functions are not looked for",
+			SUBJECTS_MAX);
+	return error;
 }
 
 int ng_sites_add_copies(const struct ng_image *image, const struct ng_inlined *inlined,
-	const char *name, struct ng_sites *sites)
+	const char *label, struct ng_sites *sites)
 {
-	struct pass pass = {.image = image, .name = name, .sites = sites};
+	struct pass pass = {.image = image, .label = label, .sites = sites};
 	NG_CLEANUP_FREE struct ng_inlined_range *ranges = NULL;
 	int error;
 
@@ -271,13 +370,10 @@ int ng_sites_add_copies(const struct ng_image *image, const struct ng_inlined *i
 	/* The names in it stay the list's. */
 	memcpy(ranges, inlined->items, inlined->count * sizeof(*ranges));
 	qsort(ranges, inlined->count, sizeof(*ranges), compare_ranges);
-	find_leaves(&pass);
 	error = add_sorted(&pass, ranges, inlined->count);
 	close_holder(&pass.holder);
-	if (!error && pass.missed)
-		ng_sites_miss(sites,
-			"%zu of %zu inlined copies of %s have no call of their own that is proven "
-			"to run once (such as in %.80s)",
-			pass.missed, pass.copy_count, name, pass.missed_in);
+	if (!error)
+		error = note_gaps(&pass);
+	free(pass.subjects);
 	return error;
 }

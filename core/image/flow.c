@@ -4,6 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Words of a jump table: Go makes none of fewer than 8 cases, and few of more than a hundred. */
+#define TABLE_WORDS_MIN 4
+#define TABLE_WORDS_MAX 1024
+
 /* Offsets still to be followed. */
 struct work {
 	uint32_t *offsets;
@@ -63,10 +67,71 @@ static bool is_edge(const struct ng_flow *flow, const struct ng_insn *insn)
 	return is_inside(flow, insn->target);
 }
 
+/* The register of `lea table(%rip),%reg`, and the table's address; -1 where it is none. */
+static int table_base(const struct ng_flow *flow, const struct ng_insn *insn, uint64_t *ret_table)
+{
+	const uint8_t *bytes = flow->code + (insn->address - flow->address);
+	int32_t displacement;
+
+	if (insn->length != 7 || (bytes[0] & 0xfb) != 0x48 || bytes[1] != 0x8d ||
+		(bytes[2] & 0xc7) != 0x05)
+		return -1;
+	memcpy(&displacement, bytes + 3, sizeof(displacement));
+	*ret_table = insn->address + insn->length + (uint64_t)(int64_t)displacement;
+	return (bytes[2] >> 3 & 7) | (bytes[0] & 4) << 1;
+}
+
+/* Is it `jmp *(%base,%index,8)`? */
+static bool jumps_by_table(const struct ng_flow *flow, const struct ng_insn *insn, int base)
+{
+	const uint8_t *bytes = flow->code + (insn->address - flow->address);
+	const uint8_t rex = (bytes[0] & 0xf0) == 0x40 ? *bytes++ : 0;
+
+	return insn->length == (rex ? 4 : 3) && bytes[0] == 0xff && bytes[1] == 0x24 &&
+	       (bytes[2] & 0xc0) == 0xc0 && (bytes[2] & 7) != 5 &&
+	       ((bytes[2] & 7) | (rex & 1) << 3) == base;
+}
+
+/* @return 0, also where nothing is known of the table; -ENOMEM */
+static int add_table(struct ng_flow *flow, struct work *work, uint32_t from, uint64_t table)
+{
+	uint64_t words[TABLE_WORDS_MAX];
+	const int64_t length = flow->data->read(table, words, sizeof(words), flow->data->context);
+	const size_t count = length > 0 ? (size_t)length / sizeof(words[0]) : 0;
+	size_t taken = 0;
+	int error = 0;
+
+	while (!error && taken < count && is_inside(flow, words[taken])) {
+		const uint32_t to = (uint32_t)(words[taken++] - flow->address);
+
+		error = add_edge(flow, from, to);
+		if (!error)
+			error = push_work(work, to);
+	}
+	if (taken < TABLE_WORDS_MIN || taken == TABLE_WORDS_MAX ||
+		flow->table_count == NG_FLOW_TABLES_MAX)
+		flow->has_indirect_jump = true;
+	else
+		flow->tables[flow->table_count++] = from;
+	return error;
+}
+
+static int follow_indirect(struct ng_flow *flow, struct work *work, const struct ng_insn *before,
+	const struct ng_insn *jump)
+{
+	uint64_t table = 0;
+	const int base = flow->data && before->length ? table_base(flow, before, &table) : -1;
+
+	if (base >= 0 && jumps_by_table(flow, jump, base))
+		return add_table(flow, work, (uint32_t)(jump->address - flow->address), table);
+	flow->has_indirect_jump = true;
+	return 0;
+}
+
 /* Follows straight on from an offset until known code, or an end. */
 static int follow(struct ng_flow *flow, struct work *work, size_t offset)
 {
-	struct ng_insn insn;
+	struct ng_insn insn, before = {.length = 0};
 	int error = 0;
 
 	while (!error && !ng_flow_is_start(flow, offset) && ng_flow_insn(flow, offset, &insn)) {
@@ -78,13 +143,22 @@ static int follow(struct ng_flow *flow, struct work *work, size_t offset)
 			if (!error)
 				error = push_work(work, target);
 		}
-		flow->has_indirect_jump |= insn.flow == NG_INSN_INDIRECT_JUMP;
+		if (insn.flow == NG_INSN_INDIRECT_JUMP && !error)
+			error = follow_indirect(flow, work, &before, &insn);
 		if (insn.flow == NG_INSN_JUMP || insn.flow == NG_INSN_INDIRECT_JUMP ||
 			insn.flow == NG_INSN_STOP)
 			break;
 		offset += insn.length;
+		before = insn;
 	}
 	return error;
+}
+
+/* A jump that is led to from elsewhere may jump by another table. */
+static void check_tables(struct ng_flow *flow)
+{
+	for (size_t i = 0; i < flow->table_count; i++)
+		flow->has_indirect_jump |= ng_flow_is_target(flow, flow->tables[i]);
 }
 
 /* Where the next instruction begins, but not beyond the next that is known to begin there. */
@@ -124,7 +198,8 @@ int ng_flow_open(struct ng_flow *flow, const uint8_t *code, size_t size_bytes, u
 	struct work work = {0};
 	int error;
 
-	*flow = (struct ng_flow){.code = code, .size_bytes = size_bytes, .address = address};
+	*flow = (struct ng_flow){
+		.data = flow->data, .code = code, .size_bytes = size_bytes, .address = address};
 	if (size_bytes > NG_FLOW_CODE_MAX)
 		return -E2BIG;
 	flow->starts = calloc(1, size_bytes / 8 + 1);
@@ -135,6 +210,8 @@ int ng_flow_open(struct ng_flow *flow, const uint8_t *code, size_t size_bytes, u
 	free(work.offsets);
 	if (!error)
 		error = sweep(flow);
+	if (!error)
+		check_tables(flow);
 	if (error)
 		ng_flow_close(flow);
 	return error;

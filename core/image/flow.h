@@ -10,6 +10,8 @@
 
 #define NG_FLOW_CODE_MAX (2u << 20) /* bytes of a function; what is longer is not looked at */
 
+#define NG_FLOW_TABLES_MAX 32 /* in one function; the jumps of more are unknown */
+
 /** A direct jump or branch within the function, by offsets; also a call of anything but the entry,
  * which is a jump with a return address. */
 struct ng_flow_edge {
@@ -17,8 +19,16 @@ struct ng_flow_edge {
 	uint32_t to;
 };
 
+/** What a function's code refers to outside of itself: its jump tables. */
+struct ng_flow_data {
+	/* @return the count read, or a negative errno; as ng_image_read() */
+	int64_t (*read)(uint64_t address, void *buffer, size_t size_bytes, void *context);
+	void *context;
+};
+
 struct ng_flow {
-	const uint8_t *code; /* borrowed */
+	const struct ng_flow_data *data; /* borrowed; NULL: jump tables cannot be read */
+	const uint8_t *code;		 /* borrowed */
 	size_t size_bytes;
 	uint64_t address;
 	uint8_t *starts;  /* bitmap: first bytes of instructions, reached from the entry */
@@ -27,6 +37,8 @@ struct ng_flow {
 		*edges; /* by no order; of reached code, and of all code swept through */
 	size_t edge_count;
 	bool has_indirect_jump; /* in reached code: its targets are not among the edges */
+	uint32_t tables[NG_FLOW_TABLES_MAX]; /* jumps whose tables were read: they are */
+	size_t table_count;
 };
 
 /**
@@ -35,6 +47,10 @@ struct ng_flow {
  *
  * Jumps from outside of the function are not seen: it is taken to be entered at its entry alone.
  *
+ * A jump table is read where it has the form that Go gives it: `lea table(%rip),%a;
+ * jmp *(%a,%b,8)`, and each word of it that lies within the function is taken for one of its own.
+ *
+ * @param flow its data may be set, the rest is filled
  * @return 0; -E2BIG; -ENOMEM
  */
 int ng_flow_open(struct ng_flow *flow, const uint8_t *code, size_t size_bytes, uint64_t address);

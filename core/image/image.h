@@ -66,6 +66,7 @@ void ng_functions_release(struct ng_functions *functions);
 struct ng_inlined_range {
 	struct ng_function
 		caller; /* the physical function that the copy stands in; name owned here */
+	char *name;	/* the inlined function's, as the inline tree has it; owned here */
 	uint64_t start; /* addresses, end not included */
 	uint64_t end;
 	uint32_t copy;	    /* number of the copy, from 0, by caller and entry */
@@ -138,7 +139,8 @@ int ng_image_functions_at(const struct ng_image *image, const uint64_t *addresse
 /**
  * Finds the code of every inlined copy of a function, by Go's inline trees.
  *
- * @param name as in the inline tree ("time.Now"), compared as a whole
+ * @param name as in the inline tree ("time.Now"), compared as a whole; "[...]" stands for any type
+ *        arguments, also where the tree has it (up to Go 1.20); or a glob, as ng_image_find()
  * @param ret_inlined filled on success, perhaps empty; release it. A range is code whose innermost
  *        inlined function is `name`.
  * @return 0; -ENODATA not a Go image, or one whose inline trees cannot be read (the text says why:

@@ -11,8 +11,10 @@
 
 void ng_inlined_release(struct ng_inlined *inlined)
 {
-	for (size_t i = 0; i < inlined->count; i++)
+	for (size_t i = 0; i < inlined->count; i++) {
 		free(inlined->items[i].caller.name);
+		free(inlined->items[i].name);
+	}
 	free(inlined->items);
 	*inlined = (struct ng_inlined)NG_INLINED_INIT;
 }
@@ -20,6 +22,7 @@ void ng_inlined_release(struct ng_inlined *inlined)
 /* A walk for the inlined copies of one function. */
 struct inlined_search {
 	const char *name;
+	bool glob;
 	struct ng_inlined found;
 	size_t room;
 	size_t name_bytes;
@@ -40,27 +43,40 @@ static struct ng_inlined_range *grow(struct inlined_search *search)
 	return &search->found.items[search->found.count];
 }
 
+/* Up to Go 1.20 the tree itself has "[...]". */
+static bool matches(const struct inlined_search *search, const char *name)
+{
+	if (search->glob)
+		return ng_symbols_match_glob(name, search->name);
+	return ng_symbols_match(name, search->name) ||
+	       (strstr(name, "[...]") && ng_symbols_match(search->name, name));
+}
+
 static int collect(const struct ng_pclntab_function *function, uint64_t start, uint64_t end,
 	int32_t tree_index, const char *name, void *context)
 {
 	struct inlined_search *search = context;
 	struct ng_inlined_range *range;
-	char *caller;
+	char *caller, *copy;
 
-	if (!name[0] || strcmp(name, search->name))
-		return 0; /* also where its name cannot be read */
+	if (!matches(search, name))
+		return 0;
 	if (search->found.count == RANGES_MAX || search->name_bytes > NAME_BYTES_MAX)
 		return -E2BIG;
 	range = grow(search);
 	caller = range ? strndup(function->name, NG_IMAGE_NAME_MAX) : NULL;
-	if (!caller)
+	copy = caller ? strndup(name, NG_IMAGE_NAME_MAX) : NULL;
+	if (!copy) {
+		free(caller);
 		return -ENOMEM;
-	search->name_bytes += strlen(caller);
+	}
+	search->name_bytes += strlen(caller) + strlen(copy);
 	*range = (struct ng_inlined_range){
 		.caller = {.name = caller,
 			.address = function->entry,
 			.size_bytes = function->end - function->entry,
 			.source = NG_NAME_PCLNTAB},
+		.name = copy,
 		.start = start,
 		.end = end,
 		.tree_index = tree_index,
@@ -119,6 +135,14 @@ int ng_image_inlined(const struct ng_image *image, const char *name, struct ng_i
 			"another way; build with Go 1.18 or newer",
 			name);
 	error = ng_pclntab_walk_inlined(&image->pclntab, &image->elf, collect, &search, &steps);
+	if (!error && !search.found.count && ng_symbols_is_glob(name)) {
+		uint64_t more = 0;
+
+		search.glob = true;
+		error = ng_pclntab_walk_inlined(
+			&image->pclntab, &image->elf, collect, &search, &more);
+		steps += more;
+	}
 	if (!error) {
 		number_copies(&search.found);
 		*ret_inlined = search.found;

@@ -167,6 +167,7 @@ static struct check find_stack_check(const struct ng_flow *flow)
 enum rank {
 	RANK_NONE,
 	RANK_STEPPED_LATE, /* single-stepped, and a fault before it hides the call */
+	RANK_LATE_PANIC,   /* emulated, so; and the program may live on after it */
 	RANK_STEPPED,
 	RANK_LATE,   /* emulated; a fault before it hides the call */
 	RANK_BARE,   /* emulated, but the frame is not set up yet: the caller is read from (rsp) */
@@ -174,14 +175,14 @@ enum rank {
 	RANK_CALL,   /* the same, a call */
 };
 
-static enum rank rank_of(const struct ng_insn *insn, bool framed, bool faulted)
+static enum rank rank_of(const struct ng_insn *insn, bool framed, bool faulted, bool outlives)
 {
 	if (!insn->probeable)
 		return RANK_NONE;
 	if (!insn->emulated)
 		return faulted ? RANK_STEPPED_LATE : RANK_STEPPED;
 	if (faulted)
-		return RANK_LATE;
+		return outlives ? RANK_LATE_PANIC : RANK_LATE;
 	if (!framed || insn->moves_stack)
 		return insn->flow == NG_INSN_CALL ? RANK_FRAMED : RANK_BARE;
 	return insn->flow == NG_INSN_CALL ? RANK_CALL : RANK_FRAMED;
@@ -194,11 +195,11 @@ struct choice {
 };
 
 /* Whether a step on the line runs once a call, as far as jumps to it go. */
-static bool is_once(const struct ng_flow *flow, const struct ng_insn *insn, bool first)
+static bool is_once(const struct ng_flow *flow, const struct ng_insn *insn)
 {
 	if (ng_flow_is_target(flow, (size_t)(insn->address - flow->address)))
 		return false;
-	return !flow->has_indirect_jump || insn->moves_stack || first;
+	return !flow->has_indirect_jump || insn->moves_stack;
 }
 
 /*
@@ -209,7 +210,8 @@ static bool is_once(const struct ng_flow *flow, const struct ng_insn *insn, bool
  *
  * @param exact or else take the best place on the line, however often it runs
  */
-static struct choice choose_on_line(const struct ng_flow *flow, size_t start, bool exact)
+static struct choice choose_on_line(
+	const struct ng_flow *flow, size_t start, bool outlives, bool exact)
 {
 	struct choice best = {.rank = RANK_NONE};
 	bool framed = false, faulted = false;
@@ -223,8 +225,8 @@ static struct choice choose_on_line(const struct ng_flow *flow, size_t start, bo
 			break;
 		if (exact && ng_flow_is_target(flow, offset))
 			break;
-		rank = rank_of(&insn, framed, faulted);
-		if (exact && !is_once(flow, &insn, i == 0))
+		rank = rank_of(&insn, framed, faulted, outlives);
+		if (exact && !is_once(flow, &insn))
 			rank = RANK_NONE;
 		if (rank > best.rank)
 			best = (struct choice){.rank = rank, .offset = offset, .insn = insn};
@@ -242,25 +244,27 @@ static struct choice choose_on_line(const struct ng_flow *flow, size_t start, bo
  * The best place that each call runs once; or else the best one, with its reason in *ret_inexact,
  * which is NULL otherwise.
  */
-static struct choice choose(
-	const struct ng_flow *flow, const struct check *check, const char **ret_inexact)
+static struct choice choose(const struct ng_flow *flow, const struct check *check, bool outlives,
+	const char **ret_inexact)
 {
 	struct choice choice = {.rank = RANK_NONE};
 
 	*ret_inexact = NULL;
 	if (!check->end || check->proven)
-		choice = choose_on_line(flow, check->end, true);
+		choice = choose_on_line(flow, check->end, outlives, true);
 	if (choice.rank != RANK_NONE)
 		return choice;
-	if (!check->end || check->proven)
+	if (flow->has_indirect_jump && (!check->end || check->proven))
+		*ret_inexact = "a jump table may lead back to it: it can run more than once a call";
+	else if (!check->end || check->proven)
 		*ret_inexact = "a jump leads back to it: it can run more than once a call";
 	else if (check->tail_end)
 		*ret_inexact = "a jump leads back into the stack check: it can run more than once";
 	else
 		*ret_inexact = "what a failed stack check does is not seen here: it may run again";
-	choice = choose_on_line(flow, check->end, false);
+	choice = choose_on_line(flow, check->end, outlives, false);
 	if (choice.rank == RANK_NONE && check->end)
-		choice = choose_on_line(flow, 0, false);
+		choice = choose_on_line(flow, 0, outlives, false);
 	return choice;
 }
 
@@ -310,26 +314,35 @@ static void fill(const struct ng_flow *flow, const struct check *check, const st
 int ng_site_choose(const uint8_t *code, size_t size_bytes, uint64_t address, bool go,
 	struct ng_site *ret_site, struct ng_diag *diag)
 {
-	struct ng_flow flow;
+	const struct ng_site_code all = {
+		.bytes = code, .size_bytes = size_bytes, .address = address, .go = go};
+
+	return ng_site_choose_in(&all, ret_site, diag);
+}
+
+int ng_site_choose_in(
+	const struct ng_site_code *code, struct ng_site *ret_site, struct ng_diag *diag)
+{
+	struct ng_flow flow = {.data = code->data};
 	struct choice choice;
 	struct check check = {0};
 	const char *inexact;
 	int error;
 
-	if (!size_bytes)
+	if (!code->size_bytes)
 		return ng_diag_set(diag, -ENOEXEC, "it is too short: it has no instruction at all");
 	/* `add %al,(%rax)`, to a decoder: what follows a segment's code, such as runtime.etext. */
-	if (size_bytes >= 2 && !code[0] && !code[1])
+	if (code->size_bytes >= 2 && !code->bytes[0] && !code->bytes[1])
 		return ng_diag_set(diag, -ENOEXEC, "it is no code: it begins with zeros");
-	error = ng_flow_open(&flow, code, size_bytes, address);
+	error = ng_flow_open(&flow, code->bytes, code->size_bytes, code->address);
 	if (error == -E2BIG)
 		return ng_diag_set(diag, -ENOEXEC,
-			"it is too long to prove anything of it: %zu bytes", size_bytes);
+			"it is too long to prove anything of it: %zu bytes", code->size_bytes);
 	if (error)
 		return error;
-	if (go)
+	if (code->go)
 		check = find_stack_check(&flow);
-	choice = choose(&flow, &check, &inexact);
+	choice = choose(&flow, &check, code->outlives_faults, &inexact);
 	if (choice.rank == RANK_NONE) {
 		error = ng_diag_set(diag, -ENOEXEC,
 			"it has no instruction that can carry a probe: too short, or no code");
@@ -342,6 +355,54 @@ int ng_site_choose(const uint8_t *code, size_t size_bytes, uint64_t address, boo
 	}
 	ng_flow_close(&flow);
 	return error;
+}
+
+/* How many calls of a target are there, in code that is reached? */
+static size_t count_calls(const struct ng_flow *flow, uint64_t target)
+{
+	size_t count = 0;
+
+	for (size_t offset = 0; offset < flow->size_bytes; offset++) {
+		struct ng_insn insn;
+
+		if (ng_flow_is_start(flow, offset) && ng_flow_insn(flow, offset, &insn) &&
+			insn.flow == NG_INSN_CALL && insn.target == target)
+			count++;
+	}
+	return count;
+}
+
+static uint64_t first_call_on_line(const struct ng_flow *flow, size_t offset)
+{
+	for (int i = 0; i < LINE_INSNS_MAX; i++) {
+		struct ng_insn insn;
+
+		if (!ng_flow_insn(flow, offset, &insn) || ng_flow_is_target(flow, offset) ||
+			ng_flow_is_split(flow, offset, insn.length))
+			return 0;
+		if (insn.flow != NG_INSN_NEXT)
+			return insn.flow == NG_INSN_CALL ? insn.target : 0;
+		offset += insn.length;
+	}
+	return 0;
+}
+
+uint64_t ng_site_sure_call(const uint8_t *code, size_t size_bytes, uint64_t address, bool go)
+{
+	struct check check = {0};
+	struct ng_flow flow = {.data = NULL};
+	uint64_t target = 0;
+
+	if (ng_flow_open(&flow, code, size_bytes, address))
+		return 0;
+	if (go)
+		check = find_stack_check(&flow);
+	if (!flow.has_indirect_jump && (!check.end || check.proven))
+		target = first_call_on_line(&flow, check.end);
+	if (target && count_calls(&flow, target) != 1)
+		target = 0;
+	ng_flow_close(&flow);
+	return target;
 }
 
 const char *ng_site_class_name(enum ng_site_class class)
@@ -362,6 +423,20 @@ void ng_sites_release(struct ng_sites *sites)
 		free(sites->items[i].function);
 		free(sites->items[i].caller);
 	}
+	for (size_t i = 0; i < sites->gap_count; i++)
+		free(sites->gaps[i].function);
 	free(sites->items);
+	free(sites->gaps);
 	*sites = (struct ng_sites)NG_SITES_INIT;
+}
+
+const char *ng_sites_gap(const struct ng_sites *sites, const char *function)
+{
+	for (size_t i = 0; i < sites->gap_count; i++) {
+		const char *whose = sites->gaps[i].function;
+
+		if (!whose || !strcmp(whose, function))
+			return sites->gaps[i].text;
+	}
+	return NULL;
 }

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "core/base/diag.h"
+#include "core/image/flow.h"
 #include "core/image/image.h"
 
 /** What a hit costs, by how the kernel gets past the replaced instruction. */
@@ -54,20 +55,29 @@ struct ng_site {
 	char why[NG_SITE_WHY_MAX];   /* one sentence for a person */
 };
 
+/** What the sites of a list do not see. */
+struct ng_gap {
+	char *function; /* whose calls; NULL: any function's; owned by the list */
+	char text[256]; /* for a person */
+};
+
 struct ng_sites {
 	struct ng_site *items;
 	size_t count;
-	bool complete;	   /* every call is seen by one of the sites */
-	char missing[256]; /* what is not seen, where not complete: for a person */
-	uint64_t work;	   /* spent on it so far: see ng_sites_spend() */
+	struct ng_gap *gaps; /* none: every call is seen by one of the sites */
+	size_t gap_count;
+	uint64_t work; /* spent on it so far: see ng_sites_spend() */
 };
 
 #define NG_SITES_INIT                                                                              \
 	{                                                                                          \
-		.items = NULL, .count = 0, .complete = false, .missing = "", .work = 0             \
+		.items = NULL, .count = 0, .gaps = NULL, .gap_count = 0, .work = 0                 \
 	}
 
 void ng_sites_release(struct ng_sites *sites);
+
+/** What is not seen of a function's calls: a text of the list's; NULL where all of them are. */
+const char *ng_sites_gap(const struct ng_sites *sites, const char *function);
 
 /**
  * Chooses the site in one function's code. Pure: works on the bytes alone.
@@ -83,13 +93,35 @@ void ng_sites_release(struct ng_sites *sites);
 int ng_site_choose(const uint8_t *code, size_t size_bytes, uint64_t address, bool go,
 	struct ng_site *ret_site, struct ng_diag *diag);
 
+/** A function's code, with all that is known of it. */
+struct ng_site_code {
+	const uint8_t *bytes; /* from its entry */
+	size_t size_bytes;
+	uint64_t address;     /* of bytes[0] */
+	bool go;	      /* whether to look for Go's stack check */
+	bool outlives_faults; /* a fault is a panic, and the program may go on after it */
+	const struct ng_flow_data *data; /* its jump tables; NULL: not at hand */
+};
+
+/** ng_site_choose() with more than the bytes. */
+int ng_site_choose_in(
+	const struct ng_site_code *code, struct ng_site *ret_site, struct ng_diag *diag);
+
+/**
+ * Finds a call that each run of a function makes, and makes once: the first on its straight line,
+ * where its target is called nowhere else in it. Pure, as ng_site_choose().
+ *
+ * @return the call's target; 0 where there is none
+ */
+uint64_t ng_site_sure_call(const uint8_t *code, size_t size_bytes, uint64_t address, bool go);
+
 /**
  * Chooses the sites that together see each call of the functions that a pattern names, once:
  * out-of-line bodies and, by their own calls, inlined copies. ABI wrappers, which only jump or call
  * on to the body of the same name, are left out, or each call would count twice.
  *
  * @param pattern as ng_image_find()
- * @param ret_sites appended to; complete and missing are set for the whole list
+ * @param ret_sites appended to, sites and gaps
  * @return 0; the errors of ng_image_find() and ng_site_choose(); -ENOMEM
  */
 int ng_sites_find(const struct ng_image *image, const char *pattern, struct ng_sites *ret_sites,

@@ -9,22 +9,24 @@
 #include "core/base/cleanup.h"
 #include "core/image/copies.h"
 #include "core/image/flow.h"
+#include "core/image/symbols.h"
 
 #define WRAPPER_BYTES_MAX                                                                          \
 	512 /* Go's ABI wrappers are some tens of bytes, or 300 with many arguments */
-/* Each name is one walk through all inline trees, 50 ms in a large program. */
-#define INLINED_NAMES_MAX 64
 /* 32 MiB of code, 32 MiB of sites, or 128 walks through the inline trees of prometheus. */
 #define WORK_MAX (4ull << 30)
 
 bool ng_sites_spend(struct ng_sites *sites, uint64_t work)
 {
+	const bool was_left = sites->work < WORK_MAX;
+
 	if (work < WORK_MAX - sites->work) {
 		sites->work += work;
 		return true;
 	}
 	sites->work = WORK_MAX;
-	ng_sites_miss(sites, NG_SITES_TOO_MUCH);
+	if (was_left) /* out of memory: then whoever asked has that to tell */
+		(void)ng_sites_miss(sites, NULL, NG_SITES_TOO_MUCH);
 	return false;
 }
 
@@ -48,16 +50,23 @@ uint8_t *ng_sites_read_code(
 	return NULL;
 }
 
-void ng_sites_miss(struct ng_sites *sites, const char *format, ...)
+int ng_sites_miss(struct ng_sites *sites, const char *function, const char *format, ...)
 {
+	struct ng_gap *gap = reallocarray(sites->gaps, sites->gap_count + 1, sizeof(*gap));
 	va_list args;
 
-	sites->complete = false;
-	if (sites->missing[0])
-		return;
+	if (!gap)
+		return -ENOMEM;
+	sites->gaps = gap;
+	gap += sites->gap_count;
+	gap->function = function ? strdup(function) : NULL;
+	if (function && !gap->function)
+		return -ENOMEM;
 	va_start(args, format);
-	(void)vsnprintf(sites->missing, sizeof(sites->missing), format, args); /* long: cut */
+	(void)vsnprintf(gap->text, sizeof(gap->text), format, args); /* long: cut */
 	va_end(args);
+	sites->gap_count++;
+	return 0;
 }
 
 /* Doubles at each power of two, so that the count alone tells the room. */
@@ -92,15 +101,32 @@ static int add_site(struct ng_sites *sites, struct ng_site *site)
 		free(site->caller);
 		return error;
 	}
-	if (!sites->count)
-		sites->complete = !sites->missing[0];
 	sites->items[sites->count++] = *site;
 	return 0;
+}
+
+static int64_t read_data(uint64_t address, void *buffer, size_t size_bytes, void *context)
+{
+	return ng_image_read(context, address, buffer, size_bytes);
+}
+
+/* A fault in Go is a panic, which may be recovered; in the runtime and its assembly it is the end.
+ */
+static bool is_fatal_in(const char *name)
+{
+	return !strncmp(name, "runtime.", 8) || !strncmp(name, "time.now", 8) ||
+	       !strncmp(name, "syscall.gettimeofday", 20);
 }
 
 int ng_sites_add_function(const struct ng_image *image, const struct ng_function *function,
 	const char *name, struct ng_sites *sites, struct ng_diag *diag)
 {
+	/* It only reads. */
+	const struct ng_flow_data data = {.read = read_data, .context = (void *)image};
+	struct ng_site_code all = {.size_bytes = (size_t)function->size_bytes,
+		.address = function->address,
+		.go = ng_image_info(image)->is_go,
+		.data = &data};
 	struct ng_site site = {.kind = NG_SITE_FUNCTION};
 	struct ng_diag why = NG_DIAG_INIT;
 	NG_CLEANUP_FREE uint8_t *code = NULL;
@@ -114,8 +140,9 @@ int ng_sites_add_function(const struct ng_image *image, const struct ng_function
 	code = ng_sites_read_code(image, function, &error);
 	if (!code)
 		return ng_diag_set(diag, error, "%s cannot be read: %s", name, strerror(-error));
-	error = ng_site_choose(code, (size_t)function->size_bytes, function->address,
-		ng_image_info(image)->is_go, &site, &why);
+	all.bytes = code;
+	all.outlives_faults = all.go && !is_fatal_in(name);
+	error = ng_site_choose_in(&all, &site, &why);
 	if (error)
 		return ng_diag_set(diag, error, "%s cannot be probed: %s", name, why.text);
 	offset = ng_image_text_offset(image, site.address);
@@ -130,7 +157,7 @@ int ng_sites_add_function(const struct ng_image *image, const struct ng_function
 static int add_call_in(const struct ng_image *image, const struct ng_flow *flow,
 	const struct ng_call_site *call, struct ng_sites *sites)
 {
-	struct ng_site site = {.kind = NG_SITE_INLINED_COPY, .exact = true};
+	struct ng_site site = {.kind = NG_SITE_INLINED_COPY, .exact = call->exact};
 	const size_t delta = (size_t)(call->address - flow->address);
 	const int64_t offset = ng_image_text_offset(image, call->address);
 	struct ng_insn insn;
@@ -161,15 +188,15 @@ int ng_sites_add_call(const struct ng_image *image, const struct ng_flow *flow,
 	const struct ng_call_site *call, struct ng_sites *sites)
 {
 	NG_CLEANUP_FREE uint8_t *code = NULL;
-	struct ng_flow own;
+	struct ng_flow own = {.data = NULL};
 	int error = 0;
 
 	if (flow)
 		return add_call_in(image, flow, call, sites);
 	if (call->caller->size_bytes > NG_FLOW_CODE_MAX) {
-		ng_sites_miss(
-			sites, "%.80s is too long to prove anything of it", call->caller->name);
-		return -ENOEXEC;
+		error = ng_sites_miss(sites, call->name,
+			"%.80s is too long to prove anything of it", call->caller->name);
+		return error ? error : -ENOEXEC;
 	}
 	if (!ng_sites_spend(sites, NG_SITES_CODE_WORK * call->caller->size_bytes))
 		return -ENOEXEC;
@@ -287,39 +314,58 @@ void ng_sites_drop_wrappers(const struct ng_image *image, struct ng_functions *f
 	}
 }
 
-/* A name as the inline trees have it: type arguments are written [...] there. */
-static void tree_name(const char *name, char *text, size_t text_bytes)
+/* Is it the instance of a generic function that only passes on, with its types, to the one of a
+ * shape that does the work (Go 1.18 and newer)? */
+static bool is_instance_wrapper(const char *name)
 {
-	const char *open = strchr(name, '['), *close = strrchr(name, ']');
+	const char *open = strchr(name, '[');
 
-	if (open && close && close > open)
-		(void)snprintf(
-			text, text_bytes, "%.*s[...]%s", (int)(open - name), name, close + 1);
-	else
-		(void)snprintf(text, text_bytes, "%.*s", (int)plain_length(name), name);
+	return open && strncmp(open, "[...]", 5) && !strstr(open, "go.shape.");
 }
 
-/* @return 0; -ENODATA where there is no use in asking for other names, either; -ENOMEM; what
- * reading gave */
-static int add_inlined(const struct ng_image *image, const char *name, struct ng_sites *sites)
+/* "[...]" asks for the calls of a function whatever its types; what passes them on makes none. */
+static void drop_instance_wrappers(struct ng_functions *functions)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < functions->count; i++) {
+		if (is_instance_wrapper(functions->items[i].name))
+			free(functions->items[i].name);
+		else
+			functions->items[kept++] = functions->items[i];
+	}
+	functions->count = kept;
+}
+
+/*
+ * Adds the inlined copies of a function, or of each one that a glob or "[...]" names.
+ *
+ * @param label what the sites' function is called; NULL: each as the inline trees have it
+ */
+static int add_inlined(const struct ng_image *image, const char *pattern, const char *label,
+	struct ng_sites *sites)
 {
 	struct ng_inlined inlined = NG_INLINED_INIT;
 	struct ng_diag why = NG_DIAG_INIT;
-	char text[NG_IMAGE_NAME_MAX];
 	int error;
 
 	if (!ng_image_info(image)->is_go)
 		return 0;
-	tree_name(name, text, sizeof(text));
-	error = ng_image_inlined(image, text, &inlined, &why);
-	if (error == -ENODATA)
-		ng_sites_miss(sites, "inlined copies of %s cannot be looked for", name);
-	else if (error == -E2BIG)
-		ng_sites_miss(sites, "%s", why.text);
+	error = ng_image_inlined(image, pattern, &inlined, &why);
+	if (error == -ENODATA || (error == -E2BIG && !label))
+		return ng_sites_miss(
+			sites, label, "inlined copies of %.200s cannot be looked for", pattern);
+	if (error == -E2BIG)
+		return ng_sites_miss(sites, label, "%s", why.text);
 	if (error)
-		return error == -E2BIG ? 0 : error;
+		return error;
 	(void)ng_sites_spend(sites, NG_SITES_STEP_WORK * inlined.steps);
-	error = ng_sites_add_copies(image, &inlined, name, sites);
+	if (label && inlined.count && strstr(inlined.items[0].name, "[...]"))
+		error = ng_sites_miss(sites, label,
+			"inlined copies of %.80s cannot be told from those of its other instances",
+			label);
+	else
+		error = ng_sites_add_copies(image, &inlined, label, sites);
 	ng_inlined_release(&inlined);
 	return error;
 }
@@ -333,26 +379,29 @@ static int find_copies_only(
 
 	if (find_error != -ENOENT || !ng_image_info(image)->has_pclntab)
 		return find_error;
-	error = add_inlined(image, pattern, sites);
-	if (error && error != -ENODATA)
+	error = add_inlined(image, pattern, NULL, sites);
+	if (error)
 		return error;
 	return sites->count > old_count ? 0 : find_error;
 }
 
-static bool is_first_of_its_name(const struct ng_functions *functions, size_t index)
+/* The copies of what a pattern names: by the function's name, or by the pattern where it names
+ * many. */
+static int add_copies(const struct ng_image *image, const char *pattern,
+	const struct ng_functions *functions, struct ng_sites *sites)
 {
-	for (size_t i = 0; i < index; i++) {
-		if (!strcmp(functions->items[i].name, functions->items[index].name))
-			return false;
-	}
-	return true;
+	const char *name = functions->items[0].name;
+	char plain[NG_IMAGE_NAME_MAX + 1];
+
+	if (strstr(pattern, "[...]") || !ng_symbols_match(name, pattern))
+		return add_inlined(image, pattern, NULL, sites);
+	(void)snprintf(plain, sizeof(plain), "%.*s", (int)plain_length(name), name);
+	return add_inlined(image, plain, name, sites);
 }
 
-static int add_all(const struct ng_image *image, const struct ng_functions *functions,
+static int add_bodies(const struct ng_image *image, const struct ng_functions *functions,
 	struct ng_sites *sites, struct ng_diag *diag)
 {
-	bool has_trees = true;
-	size_t names = 0;
 	int error = 0;
 
 	for (size_t i = 0; !error && i < functions->count; i++) {
@@ -364,19 +413,7 @@ static int add_all(const struct ng_image *image, const struct ng_functions *func
 		if (refused && (functions->count == 1 || refused != -ENOEXEC))
 			return ng_diag_set(diag, refused, "%s", why.text);
 		if (refused)
-			ng_sites_miss(sites, "%s", why.text);
-		if (!has_trees || !is_first_of_its_name(functions, i))
-			continue;
-		if (names++ < INLINED_NAMES_MAX && ng_sites_spend(sites, 0))
-			error = add_inlined(image, function->name, sites);
-		else
-			ng_sites_miss(sites,
-				"inlined copies of more than %d functions are not looked for",
-				INLINED_NAMES_MAX);
-		if (error == -ENODATA) {
-			has_trees = false;
-			error = 0;
-		}
+			error = ng_sites_miss(sites, function->name, "%s", why.text);
 	}
 	return error;
 }
@@ -402,7 +439,11 @@ int ng_sites_find(const struct ng_image *image, const char *pattern, struct ng_s
 				      : explain_failure(other, diag);
 	}
 	ng_sites_drop_wrappers(image, &functions);
-	error = add_all(image, &functions, ret_sites, diag);
+	error = add_copies(image, pattern, &functions, ret_sites);
+	if (strstr(pattern, "[...]"))
+		drop_instance_wrappers(&functions);
+	if (!error)
+		error = add_bodies(image, &functions, ret_sites, diag);
 	ng_functions_release(&functions);
 	return explain_failure(error, diag);
 }

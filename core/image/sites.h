@@ -32,6 +32,7 @@ struct ng_call_site {
 	uint64_t address;
 	const char *name; /* what is counted there */
 	const char *why;
+	bool exact; /* each call of it runs once */
 };
 
 /** Adds a direct call as a site, proven to be an instruction by decoding from its function's entry.
@@ -40,9 +41,10 @@ struct ng_call_site {
 int ng_sites_add_call(const struct ng_image *image, const struct ng_flow *flow,
 	const struct ng_call_site *call, struct ng_sites *sites);
 
-/** Notes what is not seen. The first is kept. */
-void ng_sites_miss(struct ng_sites *sites, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+/** Notes what is not seen of a function's calls. @param function NULL: of any function's
+ * @return 0; -ENOMEM */
+int ng_sites_miss(struct ng_sites *sites, const char *function, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 /** Does a function's code call or jump to an address, directly? */
 bool ng_sites_calls(

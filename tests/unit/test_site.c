@@ -174,7 +174,7 @@ static const struct sample samples[] = {
 	/* ret */
 	{"c_only_ret", CODE("\xc3"), false, 0, 0x0, NG_SITE_STEPPED, true, "ret"},
 	/* mov (%rdi),%rax; jmp *0x10(%rax) */
-	{"c_vtable_jump", CODE("\x48\x8b\x07\xff\x60\x10"), false, 0, 0x0, NG_SITE_STEPPED, true,
+	{"c_vtable_jump", CODE("\x48\x8b\x07\xff\x60\x10"), false, 0, 0x0, NG_SITE_STEPPED, false,
 		"mov"},
 	/* push %rbp; mov %edi,%eax; cmp $5,%eax; ja 1f; lea 0x1000(%rip),%rdx; movslq
 	   (%rdx,%rax,4),%rax; add %rdx,%rax; jmp *%rax; 1: pop %rbp; ret */
@@ -195,7 +195,7 @@ static const struct sample samples[] = {
 	{"table_frameless",
 		CODE("\x83\xff\x05\x77\x10\x48\x8d\x15\x00\x10\x00\x00\x48\x63\x04\xba\x48\x01"
 		     "\xd0\xff\xe0\xc3"),
-		false, 0, 0x0, NG_SITE_STEPPED, true, "cmp"},
+		false, 0, 0x3, NG_SITE_EMULATED, false, "ja"},
 	/* cmp 0x10(%r14),%rsp; jbe m; push %rbp; mov %rsp,%rbp; t: call x; test %eax,%eax; jne t;
 	   pop %rbp; ret; m: call x; jmp s */
 	{"back_to_the_site",
@@ -262,6 +262,97 @@ static const struct sample samples[] = {
 	/* .byte 6,6,6 */
 	{"no_code", CODE("\x06\x06\x06"), true, -ENOEXEC, 0, NG_SITE_EMULATED, false, "-"},
 };
+
+/* mov 8(%rax),%rcx; test %ecx,%ecx; je 1f; nop; 1: ret */
+static void heeds_faults_that_are_outlived(void **state)
+{
+	static const uint8_t bytes[] = "\x48\x8b\x48\x08\x85\xc9\x74\x01\x90\xc3";
+	struct ng_site_code code = {
+		.bytes = bytes, .size_bytes = sizeof(bytes) - 1, .address = BASE, .go = true};
+	struct ng_site site = {0};
+
+	(void)state;
+	assert_int_equal(ng_site_choose_in(&code, &site, NULL), 0);
+	assert_int_equal(site.delta, 6); /* nothing comes after a fault: the last call is lost */
+	assert_true(site.exact);
+	code.outlives_faults = true;
+	assert_int_equal(ng_site_choose_in(&code, &site, NULL), 0);
+	assert_int_equal(site.delta, 0);
+	assert_true(site.exact);
+}
+
+#define TABLE (BASE + 0x100000)
+
+static int64_t read_table(uint64_t address, void *buffer, size_t size_bytes, void *context)
+{
+	const uint64_t *words = context;
+	size_t count = 0;
+
+	assert_true(address == TABLE && size_bytes >= 6 * sizeof(*words));
+	while (words[count])
+		count++;
+	memcpy(buffer, words, (count + 1) * sizeof(*words));
+	return (int64_t)((count + 1) * sizeof(*words));
+}
+
+/* incl 0x1000(%rip); mov %ecx,%eax; lea table(%rip),%rcx; jmp *(%rcx,%rax,8); nop; nop; xor
+ * %eax,%eax; ret; ret */
+static bool is_exact_with(const uint64_t *words)
+{
+	static const uint8_t bytes[] =
+		"\xff\x05\x00\x10\x00\x00\x89\xc8\x48\x8d\x0d\xf1\xff\x0f\x00"
+		"\xff\x24\xc1\x90\x90\x31\xc0\xc3\xc3";
+	const struct ng_flow_data data = {.read = read_table, .context = (void *)words};
+	const struct ng_site_code code = {.bytes = bytes,
+		.size_bytes = sizeof(bytes) - 1,
+		.address = BASE,
+		.go = true,
+		.data = words ? &data : NULL};
+	struct ng_site site = {0};
+
+	assert_int_equal(ng_site_choose_in(&code, &site, NULL), 0);
+	assert_int_equal(site.delta, 0);
+	return site.exact;
+}
+
+/* A table can lead back to the entry: only one that was read, and does not, is trusted. */
+static void reads_jump_tables(void **state)
+{
+	static const uint64_t onward[] = {BASE + 0x14, BASE + 0x17, BASE + 0x14, BASE + 0x14, 0};
+	static const uint64_t back[] = {BASE + 0x14, BASE + 0x17, BASE, BASE + 0x14, 0};
+	static const uint64_t to_the_jump[] = {
+		BASE + 0x14, BASE + 0xf, BASE + 0x17, BASE + 0x14, 0};
+	static const uint64_t relocated[] = {0};
+
+	(void)state;
+	assert_true(is_exact_with(onward));
+	assert_false(is_exact_with(back));
+	assert_false(is_exact_with(to_the_jump));
+	assert_false(is_exact_with(relocated));
+	assert_false(is_exact_with(NULL));
+}
+
+/* The call that each run makes; with a second one, or behind a branch, none. */
+static void finds_the_sure_call(void **state)
+{
+	/* push %rbp; mov %ecx,%eax; call x; test %eax,%eax; je 1f; call y; 1: pop %rbp; ret */
+	static const uint8_t first[] = "\x55\x89\xc8\xe8\xf8\xff\x03\x00\x85\xc0\x74\x05\xe8\xef"
+				       "\xff\x04\x00\x5d\xc3";
+	/* push %rbp; mov %ecx,%eax; call x; test %eax,%eax; je 1f; call x; 1: pop %rbp; ret */
+	static const uint8_t twice[] = "\x55\x89\xc8\xe8\xf8\xff\x03\x00\x85\xc0\x74\x05\xe8\xef"
+				       "\xff\x03\x00\x5d\xc3";
+	/* push %rbp; test %eax,%eax; je 1f; call x; 1: pop %rbp; ret */
+	static const uint8_t branch[] = "\x55\x85\xc0\x74\x05\xe8\xf6\xff\x03\x00\x5d\xc3";
+	/* push %rbp; 1: call x; test %eax,%eax; jne 1b; pop %rbp; ret */
+	static const uint8_t loop[] = "\x55\xe8\xfa\xff\x03\x00\x85\xc0\x75\xf7\x5d\xc3";
+
+	(void)state;
+	assert_true(ng_site_sure_call(first, sizeof(first) - 1, BASE, true) == BASE + 0x40000);
+	assert_true(ng_site_sure_call(twice, sizeof(twice) - 1, BASE, true) == 0);
+	assert_true(ng_site_sure_call(branch, sizeof(branch) - 1, BASE, true) == 0);
+	assert_true(ng_site_sure_call(loop, sizeof(loop) - 1, BASE, true) == 0);
+	assert_true(ng_site_sure_call(first, 0, BASE, true) == 0);
+}
 
 /* From a buffer of exactly that size, so that reading beyond it is noticed. */
 static int choose(
@@ -391,6 +482,9 @@ int main(void)
 		cmocka_unit_test(bears_any_truncation),
 		cmocka_unit_test(bears_any_address),
 		cmocka_unit_test(takes_no_check_on_trust),
+		cmocka_unit_test(heeds_faults_that_are_outlived),
+		cmocka_unit_test(reads_jump_tables),
+		cmocka_unit_test(finds_the_sure_call),
 		cmocka_unit_test(is_not_quadratic),
 	};
 
