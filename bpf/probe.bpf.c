@@ -60,13 +60,22 @@ static __always_inline struct ng_target *ng_target_of(struct task_struct *task)
 	return target;
 }
 
+/* Does the vDSO pass a read on to the kernel? It was counted where the vDSO was called. */
+static __always_inline int ng_is_fallback(struct task_struct *task)
+{
+	const struct pt_regs *regs = (const struct pt_regs *)bpf_task_pt_regs(task);
+	const __u64 start = (__u64)task->mm->context.vdso;
+
+	return start && regs->ip - start < task->mm->context.vdso_image->size;
+}
+
 /* Each entry to a watched system call, by whatever process. */
 SEC("tracepoint")
 int ng_syscall(void *ctx)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
 
-	if (ng_gate && ng_target_of(task))
+	if (ng_gate && ng_target_of(task) && !ng_is_fallback(task))
 		ng_count_call(task, (__u32)bpf_get_attach_cookie(ctx));
 	return 0;
 }

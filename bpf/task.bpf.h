@@ -26,8 +26,22 @@ struct file {
 	struct inode *f_inode;
 };
 
+struct pt_regs {
+	unsigned long ip;
+};
+
+struct vdso_image {
+	unsigned long size;
+};
+
+typedef struct {
+	void *vdso; /* its address; 0: there is none */
+	const struct vdso_image *vdso_image;
+} mm_context_t;
+
 struct mm_struct {
 	struct file *exe_file;
+	mm_context_t context;
 };
 
 struct sched_entity {

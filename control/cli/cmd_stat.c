@@ -372,6 +372,16 @@ static double system_call_ns(void)
 	return (double)best_ns / calls;
 }
 
+static void note_system_calls(double before_ns)
+{
+	const double longer_ns = system_call_ns() - before_ns;
+
+	fprintf(stderr,
+		"nowgate stat: --clock=+syscalls: until this ends, each system call of every "
+		"process of this machine takes about %.0f ns longer (%.0f ns before)\n",
+		longer_ns > 0 ? longer_ns : 0, before_ns);
+}
+
 static int start(struct stat_run *run)
 {
 	const struct stat_arguments *arguments = &run->arguments;
@@ -394,11 +404,7 @@ static int start(struct stat_run *run)
 	int error = ng_session_open(&options, &run->session, &run->diag);
 
 	if (!error && arguments->syscalls)
-		fprintf(stderr,
-			"nowgate stat: --clock=+syscalls: until this ends, each system call of "
-			"every "
-			"process of this machine takes about %.0f ns longer (%.0f ns before)\n",
-			system_call_ns() - before_ns, before_ns);
+		note_system_calls(before_ns);
 	for (size_t i = 0; !error && i < arguments->pid_count; i++)
 		error = ng_session_add_pid(run->session, arguments->pids[i], &run->diag);
 	for (size_t i = 0; !error && i < arguments->exe_count; i++)
