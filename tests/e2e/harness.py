@@ -72,7 +72,7 @@ def _flags(version, variant):
     minor = int(version.split(".")[1])
     link = ["-checklinkname=0"] if minor >= 23 else []
     flags = {"default": [], "stripped": [], "pie": ["-buildmode=pie"], "noopt": ["-gcflags=-N -l"],
-             "noinline": ["-gcflags=all=-l"], "pgo": [], "plugin": ["-buildmode=plugin"]}[variant]
+             "noinline": ["-gcflags=all=-l"], "pgo": [], "plugin": ["-buildmode=plugin"], "c-shared": ["-buildmode=c-shared"]}[variant]
     if variant == "stripped":
         link = ["-s", "-w"] + link
     return flags + (["-ldflags=" + " ".join(link)] if link else [])
@@ -103,9 +103,9 @@ def pgo_program(version, stripped=False):
     """The pgo program, built with a profile of itself."""
     if int(version.split(".")[1]) < 21:
         raise Skip(f"Go {version} knows no profile-guided builds")
-    profile = TARGETS / version / "pgo.profile"
+    plain = go_program(version, "pgo")
+    profile = plain.with_name(plain.name + ".profile")  # of these sources
     if not profile.exists():
-        plain = go_program(version, "pgo")
         subprocess.run([plain, "8000000", "profile", profile], check=True, timeout=BOUND_S)
     return go_program(version, "pgo", "stripped" if stripped else "pgo", (f"-pgo={profile}",))
 
@@ -222,15 +222,15 @@ def all_exact(report):
     return all(function["exact"] for target in report["targets"] for function in target["functions"])
 
 
-def by_source(report):
+def by_source(report, key="calls"):
     """Calls per clock source, with both names of the monotonic one as "mono"."""
     names = {"time.now": "now", "runtime.nanotime": "mono", "time.runtimeNano": "mono",
              "syscall.gettimeofday": "gettimeofday", "clock_gettime": "c"}
     sums = {}
     for target in report["targets"]:
         for function in target["functions"]:
-            source = names[function["source"]]
-            sums[source] = sums.get(source, 0) + function["calls"]
+            source = names.get(function["source"], function["source"])
+            sums[source] = sums.get(source, 0) + function[key]
     return {source: count for source, count in sums.items() if count}
 
 

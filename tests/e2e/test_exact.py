@@ -70,7 +70,7 @@ def inlined_copies_are_counted():
             except Skip:
                 continue
             report, out, _ = stat_command(program, "5000")
-            check(calls(report), last_json(out)["time.Now"], f"{version} stripped={stripped}")
+            check(calls(report, "time.Now"), last_json(out)["time.Now"], f"{version} stripped={stripped}")
             check(all_exact(report), True, f"{version}: exact")
             sites = [site for target in report["targets"] for function in target["functions"]
                      for site in function["sites"]]

@@ -1,6 +1,6 @@
 // Calls time.Now from hot functions, into which a build with a profile inlines it.
 //
-//	pgo N               N calls in each of two places
+//	pgo N               N calls in each of two places, and in loops, closures, deferring functions …
 //	pgo N profile FILE  writes a profile of such calls
 package main
 
@@ -39,11 +39,12 @@ func main() {
 		pprof.StartCPUProfile(file)
 		straight(n)
 		branching(n)
+		shapes(n)
 		pprof.StopCPUProfile()
 		file.Close()
 		return
 	}
 	straight(n)
 	branching(n)
-	fmt.Printf("{\"time.Now\": %d}\n", 2*n)
+	fmt.Printf("{\"time.Now\": %d}\n", 2*n+shapes(n))
 }
