@@ -106,7 +106,7 @@ def pgo_program(version, stripped=False):
     plain = go_program(version, "pgo")
     profile = plain.with_name(plain.name + ".profile")  # of these sources
     if not profile.exists():
-        subprocess.run([plain, "8000000", "profile", profile], check=True, timeout=BOUND_S)
+        subprocess.run([plain, "1000000", "profile", profile], check=True, timeout=BOUND_S)
     return go_program(version, "pgo", "stripped" if stripped else "pgo", (f"-pgo={profile}",))
 
 
