@@ -106,7 +106,9 @@ def pgo_program(version, stripped=False):
     plain = go_program(version, "pgo")
     profile = plain.with_name(plain.name + ".profile")  # of these sources
     if not profile.exists():
-        subprocess.run([plain, "1000000", "profile", profile], check=True, timeout=BOUND_S)
+        fresh = profile.with_suffix(".new")  # cut short, it would be taken for a profile of nothing
+        subprocess.run([plain, "1000000", "profile", fresh], check=True, timeout=BOUND_S)
+        fresh.rename(profile)
     return go_program(version, "pgo", "stripped" if stripped else "pgo", (f"-pgo={profile}",))
 
 
