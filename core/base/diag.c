@@ -7,6 +7,9 @@
 
 /* A long name would cut off what is said of it: so the middle goes. */
 static void cut_middle(struct ng_diag *diag, const char *format, va_list args)
+	__attribute__((format(printf, 2, 0)));
+
+static void cut_middle(struct ng_diag *diag, const char *format, va_list args)
 {
 	static const char gap[] = " ... ";
 	const size_t gap_length = sizeof(gap) - 1;

@@ -46,6 +46,8 @@ static struct ng_inlined_range *grow(struct inlined_search *search)
 /* Up to Go 1.20 the tree itself has "[...]". */
 static bool matches(const struct inlined_search *search, const char *name)
 {
+	if (!name[0])
+		return false; /* it cannot be read */
 	if (search->glob)
 		return ng_symbols_match_glob(name, search->name);
 	return ng_symbols_match(name, search->name) ||
