@@ -107,7 +107,7 @@ def pgo_program(version, stripped=False):
     profile = plain.with_name(plain.name + ".profile")  # of these sources
     if not profile.exists():
         fresh = profile.with_suffix(".new")  # cut short, it would be taken for a profile of nothing
-        subprocess.run([plain, "1000000", "profile", fresh], check=True, timeout=BOUND_S)
+        subprocess.run([plain, "8000000", "profile", fresh], check=True, timeout=BOUND_S)
         fresh.rename(profile)
     return go_program(version, "pgo", "stripped" if stripped else "pgo", (f"-pgo={profile}",))
 
