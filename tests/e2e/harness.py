@@ -98,16 +98,19 @@ def go_program(version, name, variant="default", extra=()):
     return output
 
 
+PROFILED_CALLS = "8000000"  # about half a second, 50 samples: enough to be inlined by
+
+
 @functools.lru_cache(maxsize=None)
 def pgo_program(version, stripped=False):
     """The pgo program, built with a profile of itself."""
     if int(version.split(".")[1]) < 21:
         raise Skip(f"Go {version} knows no profile-guided builds")
     plain = go_program(version, "pgo")
-    profile = plain.with_name(plain.name + ".profile")  # of these sources
+    profile = plain.with_name(f"{plain.name}-{PROFILED_CALLS}.profile")  # of these sources
     if not profile.exists():
         fresh = profile.with_suffix(".new")  # cut short, it would be taken for a profile of nothing
-        subprocess.run([plain, "8000000", "profile", fresh], check=True, timeout=BOUND_S)
+        subprocess.run([plain, PROFILED_CALLS, "profile", fresh], check=True, timeout=BOUND_S)
         fresh.rename(profile)
     return go_program(version, "pgo", "stripped" if stripped else "pgo", (f"-pgo={profile}",))
 
