@@ -8,8 +8,6 @@
 #include "core/image/flow.h"
 #include "core/image/sites.h"
 
-#define CHUNK_BYTES (1u << 20)
-#define TEXTS_MAX   16
 #define CALLERS_MAX 4096 /* direct calls of one function; programs have tens */
 
 /* A body of time.now or nanotime1 before its `mov $clock,%edi` is shorter than this. */
@@ -17,7 +15,7 @@
 /* Enough of a body: its straight line ends much earlier. */
 #define BODY_BYTES_MAX 0x100
 /* And the whole signature, from that instruction on, shorter than this. */
-#define SIGNATURE_BYTES 80
+#define SIGNATURE_BYTES NG_SITES_OVERLAP_BYTES
 
 /* @return whether the name is there: 1, 0 or a negative errno */
 static int add_by_name(const struct ng_image *image, const char *name, struct ng_sites *sites)
@@ -29,7 +27,7 @@ static int add_by_name(const struct ng_image *image, const char *name, struct ng
 		return error == -ENOMEM ? error : 0;
 	ng_sites_drop_wrappers(image, &functions);
 	for (size_t i = 0; !error && i < functions.count; i++) {
-		error = ng_sites_add_function(image, &functions.items[i], name, sites, NULL);
+		error = ng_sites_add_function(image, &functions.items[i], NULL, name, sites, NULL);
 		if (error && error != -ENOMEM) {
 			error = ng_sites_miss(sites, NULL, "%s cannot be probed", name);
 		} else if (!error) {
@@ -110,40 +108,6 @@ static void release_callers(struct callers *callers)
 	for (size_t i = 0; i < callers->count; i++)
 		free(callers->functions[i].name);
 	free(callers);
-}
-
-/* Called with overlapping chunks of code. @return 0 to go on */
-typedef int (*on_code)(const uint8_t *bytes, size_t size_bytes, uint64_t address, void *context);
-
-static int walk_code(const struct ng_image *image, on_code on_chunk, void *context)
-{
-	NG_CLEANUP_FREE uint8_t *chunk = NULL;
-	struct ng_text texts[TEXTS_MAX];
-	size_t count = ng_image_texts(image, texts, TEXTS_MAX), chunk_bytes = 0;
-	int error = 0;
-
-	for (size_t i = 0; i < count && i < TEXTS_MAX; i++) {
-		if (texts[i].size_bytes > chunk_bytes)
-			chunk_bytes = texts[i].size_bytes < CHUNK_BYTES
-					      ? (size_t)texts[i].size_bytes
-					      : CHUNK_BYTES;
-	}
-	chunk = malloc(chunk_bytes + 1);
-	if (!chunk)
-		return -ENOMEM;
-
-	for (size_t i = 0; !error && i < count && i < TEXTS_MAX; i++) {
-		for (uint64_t at = 0; !error && at < texts[i].size_bytes;
-			at += CHUNK_BYTES - SIGNATURE_BYTES) {
-			int64_t length =
-				ng_image_read(image, texts[i].start + at, chunk, chunk_bytes);
-
-			if (length < 0)
-				return (int)length;
-			error = on_chunk(chunk, (size_t)length, texts[i].start + at, context);
-		}
-	}
-	return error;
 }
 
 /* What looks like `call rel32` to the target. Whether it is an instruction is proven later. */
@@ -236,7 +200,7 @@ static int add_nanotime(const struct ng_image *image, struct ng_sites *sites)
 		free(nano.name);
 	}
 	search.target = function.address;
-	error = walk_code(image, find_calls, &search);
+	error = ng_sites_walk_code(image, find_calls, &search);
 	if (!error)
 		error = name_callers(image, search.callers);
 	if (!error && search.callers->has_more)
@@ -370,7 +334,7 @@ static int add_body(
 		return 0;
 	length = ng_image_read(image, entry, bytes, sizeof(bytes));
 	function.size_bytes = length > 0 ? (uint64_t)length : 0;
-	error = ng_sites_add_function(image, &function, source, sites, NULL);
+	error = ng_sites_add_function(image, &function, NULL, source, sites, NULL);
 	if (!error)
 		sites->items[sites->count - 1].source = source;
 	else if (error != -ENOMEM)
@@ -384,7 +348,7 @@ static int add_by_signature(
 	const struct ng_image *image, enum ng_clock_set set, struct ng_sites *sites)
 {
 	struct body_search search = {.image = image};
-	int error = walk_code(image, find_bodies, &search);
+	int error = ng_sites_walk_code(image, find_bodies, &search);
 
 	if (error || (!search.now && !search.nanotime1))
 		return error;

@@ -120,7 +120,9 @@ static int follow_indirect(struct ng_flow *flow, struct work *work, const struct
 	const struct ng_insn *jump)
 {
 	uint64_t table = 0;
-	const int base = flow->data && before->length ? table_base(flow, before, &table) : -1;
+	const int base = flow->data && flow->data->read && before->length
+				 ? table_base(flow, before, &table)
+				 : -1;
 
 	if (base >= 0 && jumps_by_table(flow, jump, base))
 		return add_table(flow, work, (uint32_t)(jump->address - flow->address), table);
@@ -193,6 +195,22 @@ static int sweep(struct ng_flow *flow)
 	return error;
 }
 
+static int add_joins(struct ng_flow *flow, struct work *work)
+{
+	const struct ng_joins *joins = flow->data ? flow->data->joins : NULL;
+	int error = 0;
+
+	for (size_t i = 0; joins && !error && i < joins->count; i++) {
+		if (joins->offsets[i] >= flow->size_bytes)
+			continue;
+		error = add_edge(flow, NG_FLOW_OUTSIDE, joins->offsets[i]);
+		if (!error)
+			error = push_work(work, joins->offsets[i]);
+	}
+	flow->has_indirect_jump |= joins && joins->wanders;
+	return error;
+}
+
 int ng_flow_open(struct ng_flow *flow, const uint8_t *code, size_t size_bytes, uint64_t address)
 {
 	struct work work = {0};
@@ -205,6 +223,8 @@ int ng_flow_open(struct ng_flow *flow, const uint8_t *code, size_t size_bytes, u
 	flow->starts = calloc(1, size_bytes / 8 + 1);
 	flow->targets = calloc(1, size_bytes / 8 + 1);
 	error = flow->starts && flow->targets ? push_work(&work, 0) : -ENOMEM;
+	if (!error)
+		error = add_joins(flow, &work);
 	while (!error && work.count)
 		error = follow(flow, &work, work.offsets[--work.count]);
 	free(work.offsets);

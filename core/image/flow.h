@@ -12,22 +12,33 @@
 
 #define NG_FLOW_TABLES_MAX 32 /* in one function; the jumps of more are unknown */
 
+#define NG_FLOW_OUTSIDE UINT32_MAX
+
 /** A direct jump or branch within the function, by offsets; also a call of anything but the entry,
- * which is a jump with a return address. */
+ * which is a jump with a return address; and a join, which comes from NG_FLOW_OUTSIDE. */
 struct ng_flow_edge {
 	uint32_t from;
 	uint32_t to;
 };
 
-/** What a function's code refers to outside of itself: its jump tables. */
+/** What leads into one function. */
+struct ng_joins {
+	uint32_t *offsets; /* where its parts lead back to, and where others begin within it */
+	size_t count;
+	bool wanders;	 /* a part of it jumps to where is not known */
+	bool is_entered; /* code that is no part of it jumps to or calls into its midst */
+};
+
+/** What is known of a function from outside of its code: its jump tables, and who leads into it. */
 struct ng_flow_data {
 	/* @return the count read, or a negative errno; as ng_image_read() */
 	int64_t (*read)(uint64_t address, void *buffer, size_t size_bytes, void *context);
 	void *context;
+	const struct ng_joins *joins; /* NULL: not looked for */
 };
 
 struct ng_flow {
-	const struct ng_flow_data *data; /* borrowed; NULL: jump tables cannot be read */
+	const struct ng_flow_data *data; /* borrowed; NULL: nothing is known from outside */
 	const uint8_t *code;		 /* borrowed */
 	size_t size_bytes;
 	uint64_t address;
@@ -45,7 +56,8 @@ struct ng_flow {
  * Follows the code from its entry, through each direct jump; and sweeps once through all of it, for
  * jumps in code that only an indirect jump or the unwinder (a C++ landing pad) reaches.
  *
- * Jumps from outside of the function are not seen: it is taken to be entered at its entry alone.
+ * Jumps from outside of the function are seen where the data has them; or else it is taken to be
+ * entered at its entry alone.
  *
  * A jump table is read where it has the form that Go gives it: `lea table(%rip),%a;
  * jmp *(%a,%b,8)`, and each word of it that lies within the function is taken for one of its own.

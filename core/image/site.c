@@ -343,6 +343,9 @@ int ng_site_choose_in(
 	if (code->go)
 		check = find_stack_check(&flow);
 	choice = choose(&flow, &check, code->outlives_faults, &inexact);
+	if (!inexact && code->data && code->data->joins && code->data->joins->is_entered)
+		inexact = "other code jumps or calls into its midst: it can run otherwise than by "
+			  "a call of its entry";
 	if (choice.rank == RANK_NONE) {
 		error = ng_diag_set(diag, -ENOEXEC,
 			"it has no instruction that can carry a probe: too short, or no code");

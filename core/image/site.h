@@ -100,7 +100,8 @@ struct ng_site_code {
 	uint64_t address;     /* of bytes[0] */
 	bool go;	      /* whether to look for Go's stack check */
 	bool outlives_faults; /* a fault is a panic, and the program may go on after it */
-	const struct ng_flow_data *data; /* its jump tables; NULL: not at hand */
+	const struct ng_flow_data
+		*data; /* its jump tables and who leads into it; NULL: not at hand */
 };
 
 /** ng_site_choose() with more than the bytes. */

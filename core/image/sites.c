@@ -9,12 +9,16 @@
 #include "core/base/cleanup.h"
 #include "core/image/copies.h"
 #include "core/image/flow.h"
+#include "core/image/joins.h"
 #include "core/image/symbols.h"
 
 #define WRAPPER_BYTES_MAX                                                                          \
 	512 /* Go's ABI wrappers are some tens of bytes, or 300 with many arguments */
 /* 32 MiB of code, 32 MiB of sites, or 128 walks through the inline trees of prometheus. */
 #define WORK_MAX (4ull << 30)
+
+#define CHUNK_BYTES (1u << 20)
+#define TEXTS_MAX   16
 
 bool ng_sites_spend(struct ng_sites *sites, uint64_t work)
 {
@@ -48,6 +52,37 @@ uint8_t *ng_sites_read_code(
 	*ret_error = length < 0 ? (int)length : -EIO;
 	free(code);
 	return NULL;
+}
+
+int ng_sites_walk_code(const struct ng_image *image, ng_sites_on_code on_chunk, void *context)
+{
+	NG_CLEANUP_FREE uint8_t *chunk = NULL;
+	struct ng_text texts[TEXTS_MAX];
+	size_t count = ng_image_texts(image, texts, TEXTS_MAX), chunk_bytes = 0;
+	int error = 0;
+
+	for (size_t i = 0; i < count && i < TEXTS_MAX; i++) {
+		if (texts[i].size_bytes > chunk_bytes)
+			chunk_bytes = texts[i].size_bytes < CHUNK_BYTES
+					      ? (size_t)texts[i].size_bytes
+					      : CHUNK_BYTES;
+	}
+	chunk = malloc(chunk_bytes + 1);
+	if (!chunk)
+		return -ENOMEM;
+
+	for (size_t i = 0; !error && i < count && i < TEXTS_MAX; i++) {
+		for (uint64_t at = 0; !error && at < texts[i].size_bytes;
+			at += CHUNK_BYTES - NG_SITES_OVERLAP_BYTES) {
+			int64_t length =
+				ng_image_read(image, texts[i].start + at, chunk, chunk_bytes);
+
+			if (length < 0)
+				return (int)length;
+			error = on_chunk(chunk, (size_t)length, texts[i].start + at, context);
+		}
+	}
+	return error;
 }
 
 int ng_sites_miss(struct ng_sites *sites, const char *function, const char *format, ...)
@@ -119,10 +154,12 @@ static bool is_fatal_in(const char *name)
 }
 
 int ng_sites_add_function(const struct ng_image *image, const struct ng_function *function,
-	const char *name, struct ng_sites *sites, struct ng_diag *diag)
+	const struct ng_joins *joins, const char *name, struct ng_sites *sites,
+	struct ng_diag *diag)
 {
 	/* It only reads. */
-	const struct ng_flow_data data = {.read = read_data, .context = (void *)image};
+	const struct ng_flow_data data = {
+		.read = read_data, .context = (void *)image, .joins = joins};
 	struct ng_site_code all = {.size_bytes = (size_t)function->size_bytes,
 		.address = function->address,
 		.go = ng_image_info(image)->is_go,
@@ -402,19 +439,23 @@ static int add_copies(const struct ng_image *image, const char *pattern,
 static int add_bodies(const struct ng_image *image, const struct ng_functions *functions,
 	struct ng_sites *sites, struct ng_diag *diag)
 {
-	int error = 0;
+	NG_CLEANUP_FREE struct ng_joins *joins = calloc(functions->count + 1, sizeof(*joins));
+	int error = joins ? ng_joins_find(image, functions, sites, joins) : -ENOMEM;
 
 	for (size_t i = 0; !error && i < functions->count; i++) {
 		const struct ng_function *function = &functions->items[i];
 		struct ng_diag why = NG_DIAG_INIT;
-		int refused = ng_sites_add_function(image, function, function->name, sites, &why);
+		int refused = ng_sites_add_function(
+			image, function, &joins[i], function->name, sites, &why);
 
 		/* One function asked for by name must work; of many, the others still do. */
 		if (refused && (functions->count == 1 || refused != -ENOEXEC))
-			return ng_diag_set(diag, refused, "%s", why.text);
-		if (refused)
+			error = ng_diag_set(diag, refused, "%s", why.text);
+		else if (refused)
 			error = ng_sites_miss(sites, function->name, "%s", why.text);
 	}
+	if (joins)
+		ng_joins_release(joins, functions->count);
 	return error;
 }
 

@@ -21,10 +21,23 @@ bool ng_sites_spend(struct ng_sites *sites, uint64_t work);
 uint8_t *ng_sites_read_code(
 	const struct ng_image *image, const struct ng_function *function, int *ret_error);
 
-/** Chooses a function's site and adds it under a name. @return 0; ng_site_choose()'s, which is also
- * given where there is no more work to be had; -ENOMEM */
+/** Sees a chunk of code; a chunk begins with the last NG_SITES_OVERLAP_BYTES of the one before.
+ * @return 0 to go on */
+typedef int (*ng_sites_on_code)(
+	const uint8_t *bytes, size_t size_bytes, uint64_t address, void *context);
+
+#define NG_SITES_OVERLAP_BYTES 80
+
+/** Walks all code of an image. @return 0; -ENOMEM; what reading or the callback gave */
+int ng_sites_walk_code(const struct ng_image *image, ng_sites_on_code on_chunk, void *context);
+
+/** Chooses a function's site and adds it under a name.
+ * @param joins what leads into it from outside; NULL: not looked for
+ * @return 0; ng_site_choose()'s, which is also given where there is no more work to be had; -ENOMEM
+ */
 int ng_sites_add_function(const struct ng_image *image, const struct ng_function *function,
-	const char *name, struct ng_sites *sites, struct ng_diag *diag);
+	const struct ng_joins *joins, const char *name, struct ng_sites *sites,
+	struct ng_diag *diag);
 
 /** A call instruction in some function's code, as a site. */
 struct ng_call_site {

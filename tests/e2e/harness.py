@@ -116,14 +116,24 @@ def pgo_program(version, stripped=False):
 
 
 @functools.lru_cache(maxsize=None)
-def c_program(name, *flags):
-    """Builds tests/c/NAME.c."""
-    source = TOP / "tests" / "c" / f"{name}.c"
-    digest = hashlib.sha256(source.read_bytes() + repr(flags).encode()).hexdigest()[:12]
+def c_program(name, *flags, stripped=False):
+    """Builds tests/c/NAME.c, or NAME.cc."""
+    source = next((TOP / "tests" / "c").glob(f"{name}.c*"))
+    digest = hashlib.sha256(source.read_bytes() + repr((flags, stripped)).encode()).hexdigest()[:12]
     output = TARGETS / "c" / f"{name}-{digest}"
     if not output.exists():
         output.parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["gcc", "-O1", "-o", output, source, "-lpthread", *flags], check=True)
+        compiler = need("g++" if source.suffix == ".cc" else "gcc")
+        subprocess.run([compiler, "-O1", "-o", output, source, "-lpthread", *flags], check=True)
+        if stripped:
+            subprocess.run(["strip", output], check=True)
+    return output
+
+
+def compile_c(folder, name, text, *flags):
+    source, output = pathlib.Path(folder, f"{name}.c"), pathlib.Path(folder, name)
+    source.write_text(text)
+    subprocess.run(["gcc", "-O1", "-o", output, source, *flags], check=True)
     return output
 
 

@@ -11,7 +11,7 @@ import tempfile
 
 from beside import events_of, start_nowgate
 from harness import (BOUND_S, NOWGATE, Skip, Stat, Target, all_exact, c_program, calls, check, check_in,
-                     last_json, need, nowgate, stat_command, test, text_differences, until)
+                     compile_c, last_json, need, nowgate, stat_command, test, text_differences, until)
 
 N = 1000
 
@@ -53,13 +53,6 @@ def a_command_is_given_what_nowgate_was_given():
     alone = state()
     check(alone["limits"]["RLIMIT_NOFILE"][0], 777, "the limit of open files, alone")
     check(state(NOWGATE, "stat", "-f", "tick", "-o", "/dev/null", "--"), alone, "what the command was given")
-
-
-def compile_c(folder, name, text, *flags):
-    source, output = pathlib.Path(folder, f"{name}.c"), pathlib.Path(folder, name)
-    source.write_text(text)
-    subprocess.run(["gcc", "-O1", "-o", output, source, *flags], check=True)
-    return output
 
 
 @test()

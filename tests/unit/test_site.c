@@ -281,6 +281,40 @@ static void heeds_faults_that_are_outlived(void **state)
 	assert_true(site.exact);
 }
 
+/* push %rbx; mov %rdi,%rbx; call x; pop %rbx; ret */
+static struct ng_site site_with(const struct ng_joins *joins)
+{
+	static const uint8_t bytes[] = "\x53\x48\x89\xfb\xe8\xf7\xff\x03\x00\x5b\xc3";
+	const struct ng_flow_data data = {.joins = joins};
+	const struct ng_site_code code = {
+		.bytes = bytes, .size_bytes = sizeof(bytes) - 1, .address = BASE, .data = &data};
+	struct ng_site site = {0};
+
+	assert_int_equal(ng_site_choose_in(&code, &site, NULL), 0);
+	return site;
+}
+
+/* What leads into a function from outside is a jump like its own. */
+static void heeds_joins(void **state)
+{
+	uint32_t to_call[] = {4}, into_call[] = {6}, behind[] = {9}, to_entry[] = {9, 0},
+		 beyond[] = {11, UINT32_MAX};
+
+	(void)state;
+	assert_int_equal(site_with(NULL).delta, 4);
+	assert_true(site_with(NULL).exact);
+	assert_int_equal(site_with(&(struct ng_joins){.offsets = to_call, .count = 1}).delta, 0);
+	assert_true(site_with(&(struct ng_joins){.offsets = to_call, .count = 1}).exact);
+	assert_int_equal(site_with(&(struct ng_joins){.offsets = into_call, .count = 1}).delta, 4);
+	assert_int_equal(site_with(&(struct ng_joins){.offsets = behind, .count = 1}).delta, 4);
+	assert_true(site_with(&(struct ng_joins){.offsets = behind, .count = 1}).exact);
+	assert_false(site_with(&(struct ng_joins){.offsets = to_entry, .count = 2}).exact);
+	assert_int_equal(site_with(&(struct ng_joins){.offsets = beyond, .count = 2}).delta, 4);
+	assert_int_equal(site_with(&(struct ng_joins){.wanders = true}).delta, 0);
+	assert_true(site_with(&(struct ng_joins){.wanders = true}).exact);
+	assert_false(site_with(&(struct ng_joins){.is_entered = true}).exact);
+}
+
 #define TABLE (BASE + 0x100000)
 
 static int64_t read_table(uint64_t address, void *buffer, size_t size_bytes, void *context)
@@ -483,6 +517,7 @@ int main(void)
 		cmocka_unit_test(bears_any_address),
 		cmocka_unit_test(takes_no_check_on_trust),
 		cmocka_unit_test(heeds_faults_that_are_outlived),
+		cmocka_unit_test(heeds_joins),
 		cmocka_unit_test(reads_jump_tables),
 		cmocka_unit_test(finds_the_sure_call),
 		cmocka_unit_test(is_not_quadratic),

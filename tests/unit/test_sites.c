@@ -386,6 +386,95 @@ static void agrees_with_objdump_on_c(void **state)
 	compare_with_objdump("cet", "main", 1);
 }
 
+/* A function N with a part, and with neighbours that lead to its label 1, by these instructions. */
+#define JOINED(name, head, tail, part, neighbour)                                                  \
+	"void " name "(void);\n"                                                                   \
+	"asm(\".type " name ", @function\\n.globl " name "\\n" name ": push %rbx\\n " head         \
+	"\\n1: call x\\n pop %rbx\\n " tail "\\n ret\\n .size " name ", . - " name                 \
+	"\\n .skip 300\\n"                                                                         \
+	".type " name ".cold, @function\\n" name ".cold: " part "\\n .size " name                  \
+	".cold, . - " name ".cold\\n"                                                              \
+	".type " name "_next, @function\\n" name "_next: " neighbour "\\n ret\\n .size " name      \
+	"_next, . - " name "_next\");\n"
+
+static const char joined_source[] = "void x(void) {}\n"		       /* what leads where */
+	JOINED("alone", "nop", "je alone.cold", "jmp x", "call alone") /* nothing, back */
+	JOINED("back", "nop", "je back.cold", "jmp 1b", "jmp back") JOINED("to_entry", "nop",
+		"je to_entry.cold", "jmp to_entry",
+		"nop") JOINED("wandering", "nop", "je wandering.cold", "jmp *%rax", "nop")
+		JOINED("jumped_into", "nop", "je jumped_into.cold", "jmp x", "jmp 1b") JOINED(
+			"called_into", "nop", "je called_into.cold", "jmp x", "call 1b")
+			JOINED("looks_so", "nop", "je looks_so.cold", "jmp x",
+				"nop; nop; push %rax; pop %rax; ret; .skip 60, 0x90; mov $0, %eax; "
+				".byte 0x48,0xb8,0x90; jmp 1b; .byte 0x90,0x90") /* in a constant */
+	"int main(void) { alone(); back(); to_entry(); wandering(); jumped_into();\n"
+	"	called_into(); looks_so(); return 0; }\n";
+
+static struct ng_site site_in(const struct ng_image *image, const char *name)
+{
+	struct ng_sites sites = NG_SITES_INIT;
+	struct ng_site site;
+
+	assert_int_equal(ng_sites_find(image, name, &sites, NULL), 0);
+	assert_int_equal(sites.count, 1);
+	site = sites.items[0];
+	ng_sites_release(&sites);
+	return site;
+}
+
+/* What leads into a function from outside of it: its cold part, and others. */
+static void heeds_what_leads_into_a_function(void **state)
+{
+	static const struct {
+		const char *name;
+		uint32_t delta; /* push 0, nop 1, call 2 */
+		uint32_t stripped_delta;
+		bool exact, stripped_exact;
+	} wanted[] = {
+		{"alone", 2, 2, true, true},
+		{"back", 1, 1, true, false}, /* without names its part may be anybody */
+		{"to_entry", 2, 2, false, false},
+		{"wandering", 0, 2, true, true}, /* … and what it does is not known */
+		{"jumped_into", 1, 1, false, false},
+		{"called_into", 1, 1, false, false},
+		{"looks_so", 2, 2, true, true},
+	};
+	struct ng_image *image, *stripped;
+
+	(void)state;
+	write_file("joined.c", joined_source);
+	need("gcc", "gcc -O1 -rdynamic -o joined joined.c && strip -o joined-s joined");
+	image = open_image("joined");
+	stripped = open_image("joined-s");
+	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+		const struct ng_site named = site_in(image, wanted[i].name);
+		const struct ng_site bare = site_in(stripped, wanted[i].name);
+
+		if (named.delta != wanted[i].delta || named.exact != wanted[i].exact)
+			fail_msg("%s: +%u, exact %d", wanted[i].name, named.delta, named.exact);
+		if (bare.delta != wanted[i].stripped_delta ||
+			bare.exact != wanted[i].stripped_exact)
+			fail_msg("%s, stripped: +%u, exact %d", wanted[i].name, bare.delta,
+				bare.exact);
+	}
+	ng_image_free(image);
+	ng_image_free(stripped);
+}
+
+/* Go's functions that are called in their midst. */
+static void knows_what_is_called_in_its_midst(void **state)
+{
+	struct ng_image *image;
+
+	(void)state;
+	need("go", "test -e plain");
+	image = open_image("plain");
+	assert_false(site_in(image, "runtime.duffzero").exact);
+	assert_false(site_in(image, "runtime.duffcopy").exact);
+	assert_true(site_in(image, "time.now").exact);
+	ng_image_free(image);
+}
+
 static int make_folder(void **state)
 {
 	(void)state;
@@ -408,6 +497,8 @@ int main(void)
 		cmocka_unit_test(finds_the_clock_without_names),
 		cmocka_unit_test(agrees_with_objdump_on_go),
 		cmocka_unit_test(agrees_with_objdump_on_c),
+		cmocka_unit_test(heeds_what_leads_into_a_function),
+		cmocka_unit_test(knows_what_is_called_in_its_midst),
 	};
 
 	return cmocka_run_group_tests(tests, make_folder, drop_folder);
