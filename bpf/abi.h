@@ -9,10 +9,15 @@
 
 /* Sizes of the maps. A per-CPU count takes 8 bytes a CPU, and the kernel sets room aside for all.
  */
-#define NG_COUNTS_MAX	16384 /* (process, site) pairs at one time */
-#define NG_TARGETS_MAX	16384 /* processes watched at one time */
-#define NG_IMAGES_MAX	1024  /* files watched for their exec */
-#define NG_EVENTS_BYTES (1u << 20)
+#define NG_COUNTS_MAX	 16384 /* (process, site) pairs at one time */
+#define NG_TARGETS_MAX	 16384 /* processes watched at one time */
+#define NG_IMAGES_MAX	 1024  /* files watched for their exec */
+#define NG_EVENTS_BYTES	 (1u << 20)
+#define NG_GATES_MAX	 4096 /* processes with a gate of their own, and the default one */
+#define NG_WINDOWS_MAX	 32   /* windows open at one time */
+#define NG_WINDOW_ROWS	 512  /* (thread, site) pairs in a window; a power of two */
+#define NG_WINDOW_PROBES 16   /* rows looked at for a pair */
+#define NG_CPUS_MAX	 1024
 
 /**
  * Whose calls, at which site. A process is its pid and its start time, never a pid alone; both
@@ -38,7 +43,8 @@ enum ng_loss_cause {
 	NG_LOST_COUNTS_FULL = 0,  /* a call: no room for another (process, site) pair */
 	NG_LOST_TARGETS_FULL = 1, /* a child to follow: no room for another target */
 	NG_LOST_EVENTS_FULL = 2,  /* a process event: the ring buffer was full */
-	NG_LOST_CAUSES = 3,
+	NG_LOST_WINDOW_FULL = 3,  /* a call in a window: no row for another (thread, site) pair */
+	NG_LOST_CAUSES = 4,
 };
 
 /** A watched process's life, told through the ring buffer `events`. */
@@ -47,6 +53,7 @@ enum ng_proc_event_kind {
 	NG_PROC_EXEC = 2,      /* tgid: the process, with its new image */
 	NG_PROC_EXIT = 3,      /* tgid: the process, whose last thread ends */
 	NG_PROC_MAIN_EXIT = 4, /* tgid: the process, whose main thread ended before the others */
+	NG_PROC_TRIP = 5, /* tgid: the process, whose window or burst has taken its last call */
 };
 
 struct ng_proc_event {
@@ -68,10 +75,70 @@ struct ng_target {
 	__u64 start_ns; /* as in ng_count_key; 0: not known yet, any will do */
 	__u64 cpu_ns;	/* of threads that ended; writer: the exit program, by atomic addition */
 	__u32 flags;	/* NG_TARGET_* */
-	__u32 pad;
+	__u32 gate;	/* index in `gates`; 0: the default gate */
 };
 
 #define NG_TARGET_FOLLOW 1u /* its children become targets too */
+
+/** What the user asked for. */
+enum ng_mode {
+	NG_MODE_OFF = 0,     /* not armed; a late hit is sampled out */
+	NG_MODE_COUNT = 1,   /* every call counts */
+	NG_MODE_SAMPLED = 2, /* those in windows do */
+	NG_MODE_BURST = 3,   /* every call, up to a number of them */
+	NG_MODE_FULL = 4,    /* every call */
+	NG_MODES = 5,
+};
+
+/** One process's gate, on a cache line of its own. Writer: user space, plain stores to its mapping
+ * of `gates`, and the fields marked so by each hit's atomic additions. */
+struct ng_gate {
+	__u64 lease_until_ns; /* CLOCK_MONOTONIC: from then on `fallback` holds; 0: no end */
+	__s64 tokens;	      /* sampled: calls that the window may still take; hits take */
+	__s64 burst_left;     /* burst: calls that it may still take; hits take */
+	__u32 mode;	      /* enum ng_mode … */
+	__u32 fallback;	      /* … when the lease is over */
+	__u32 probability; /* sampled: a call in a window counts if 32 random bits are not above */
+	__u32 window_open; /* sampled: not 0 while calls count */
+	__u32 burst_limited; /* burst: not 0 where burst_left counts */
+	__u32 window;	     /* index in `windows` that calls are noted in while one is open */
+	__u32 generation;    /* one more at each change of mode */
+	__u32 pad[3];
+};
+
+/** One CPU's share of what a gate's hits became: hits = delivered + sampled_out + lost. Writer:
+ * hits, by atomic addition. */
+struct ng_gate_tally {
+	__u64 hits;
+	__u64 delivered;
+	__u64 sampled_out;
+	__u64 lost;
+	__u64 first_ns; /* the first delivered since user space wrote 0; CLOCK_MONOTONIC */
+	__u64 last_hit_ns;
+};
+
+/** What a thread did in a window: a row for its time, and one for its calls at each site. */
+struct ng_window_row {
+	__u64 key;   /* NG_ROW_KEY(); 0: free. Writer: whoever claims it, by compare and swap */
+	__u64 value; /* ns on a CPU up to its last switch; or calls. Atomic additions */
+};
+
+/* A site's number plus one: 0 is the row of the thread's time. */
+#define NG_ROW_KEY(tid, site_plus_one) ((__u64)(tid) << 32 | (site_plus_one))
+
+struct ng_window_table {
+	__u64 opened_ns; /* CLOCK_MONOTONIC. Writer: user space, before it opens */
+	__u64 pad;
+	struct ng_window_row rows[NG_WINDOW_ROWS];
+};
+
+/** Who runs on a CPU since when; as of the last switch there. Writer: that CPU. */
+struct ng_on_cpu {
+	__u64 since_ns; /* CLOCK_MONOTONIC */
+	__u32 tgid;
+	__u32 tid;
+	__u64 pad[6]; /* to a cache line */
+};
 
 /** A file whose exec, by whatever process, is told; key of `images`. */
 struct ng_image_key {
@@ -88,5 +155,11 @@ _Static_assert(__builtin_offsetof(struct ng_proc_event, image_device) == 32, "im
 _Static_assert(__builtin_offsetof(struct ng_proc_event, tgid) == 40, "tgid");
 _Static_assert(sizeof(struct ng_target) == 24, "ng_target");
 _Static_assert(sizeof(struct ng_image_key) == 16, "ng_image_key");
+_Static_assert(sizeof(struct ng_gate) == 64, "ng_gate");
+_Static_assert(__builtin_offsetof(struct ng_gate, mode) == 24, "ng_gate.mode");
+_Static_assert(sizeof(struct ng_gate_tally) == 48, "ng_gate_tally");
+_Static_assert(sizeof(struct ng_window_row) == 16, "ng_window_row");
+_Static_assert(sizeof(struct ng_window_table) == 16 + 16 * NG_WINDOW_ROWS, "ng_window_table");
+_Static_assert(sizeof(struct ng_on_cpu) == 64, "ng_on_cpu");
 
 #endif

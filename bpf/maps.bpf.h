@@ -7,10 +7,12 @@
 
 #include "bpf/abi.h"
 
-/* Hits count only while this is not 0. Writer: user space, a plain store; reader: every hit. So one
- * store opens or closes counting at all sites of all targets at once, armed before and disarmed
- * after. */
-volatile __u32 ng_gate = 0;
+/* Have processes gates of their own? Else the default one, gates[0], serves all of them, and none
+ * is looked up. Known at load, so that the programs have the one way only. */
+const volatile __u32 ng_has_gates = 0;
+
+/* Windows that are open. Writer: user space, atomic additions; reader: each switch. */
+volatile __u32 ng_windows_open = 0;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
@@ -25,6 +27,39 @@ struct {
 	__type(key, __u32);
 	__type(value, struct ng_target);
 } targets SEC(".maps");
+
+/* One store to gates[0].mode opens or closes counting at all sites of all targets at once, armed
+ * before and disarmed after. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, NG_GATES_MAX);
+	__type(key, __u32);
+	__type(value, struct ng_gate);
+} gates SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, NG_GATES_MAX);
+	__type(key, __u32);
+	__type(value, struct ng_gate_tally);
+} gate_tallies SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, NG_WINDOWS_MAX);
+	__type(key, __u32);
+	__type(value, struct ng_window_table);
+} windows SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, NG_CPUS_MAX);
+	__type(key, __u32);
+	__type(value, struct ng_on_cpu);
+} on_cpu SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -1,18 +1,22 @@
 /*
- * The programs: one counts calls, one system calls, and three tell of the watched processes' lives.
+ * The programs: one counts calls, one system calls, one notes who runs where, and three tell of the
+ * watched processes' lives.
  *
  * A uprobe's program may be preempted, and another thread's hit run on the same CPU in between; so
  * a per-CPU counter still needs an atomic addition (a plain one lost 390 of 40,000).
  */
+#include <stdbool.h>
+
 #include "bpf/task.bpf.h"
 
 #include "bpf/maps.bpf.h"
+#include "bpf/gate.bpf.h"
 
 #include <bpf/bpf_tracing.h>
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-static __always_inline void ng_count_add(const struct ng_count_key *key)
+static __always_inline bool ng_count_add(const struct ng_count_key *key)
 {
 	struct ng_count *count = bpf_map_lookup_elem(&counts, key);
 
@@ -24,30 +28,21 @@ static __always_inline void ng_count_add(const struct ng_count_key *key)
 		count = bpf_map_lookup_elem(&counts, key);
 		if (!count) {
 			ng_lose(NG_LOST_COUNTS_FULL);
-			return;
+			return false;
 		}
 	}
 	__sync_fetch_and_add(&count->calls, 1);
+	return true;
 }
 
-static __always_inline void ng_count_call(struct task_struct *task, __u32 site)
+static __always_inline bool ng_count_call(struct task_struct *task, __u32 site)
 {
 	struct ng_count_key key = {.site = site};
 
 	key.start_ns = task->group_leader->start_boottime;
 	key.tgid = task->tgid;
 	key.exec_id = (__u32)task->self_exec_id;
-	ng_count_add(&key);
-}
-
-/* Each hit of each site. 0 tells perf that there is nothing to sample. */
-SEC("kprobe")
-int ng_hit(struct pt_regs *ctx)
-{
-	if (ng_gate)
-		ng_count_call((struct task_struct *)bpf_get_current_task_btf(),
-			(__u32)bpf_get_attach_cookie(ctx));
-	return 0;
+	return ng_count_add(&key);
 }
 
 static __always_inline struct ng_target *ng_target_of(struct task_struct *task)
@@ -61,7 +56,7 @@ static __always_inline struct ng_target *ng_target_of(struct task_struct *task)
 }
 
 /* Does the vDSO pass a read on to the kernel? It was counted where the vDSO was called. */
-static __always_inline int ng_is_fallback(struct task_struct *task)
+static __always_inline bool ng_is_fallback(struct task_struct *task)
 {
 	const struct pt_regs *regs = (const struct pt_regs *)bpf_task_pt_regs(task);
 	const __u64 start = (__u64)task->mm->context.vdso;
@@ -69,15 +64,13 @@ static __always_inline int ng_is_fallback(struct task_struct *task)
 	return start && regs->ip - start < task->mm->context.vdso_image->size;
 }
 
-/* Each entry to a watched system call, by whatever process. */
-SEC("tracepoint")
-int ng_syscall(void *ctx)
+/* Without gates of their own, all processes share the first one's mode. */
+static __always_inline bool ng_default_counts(void)
 {
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
+	const __u32 first = 0;
+	const volatile struct ng_gate *gate = bpf_map_lookup_elem(&gates, &first);
 
-	if (ng_gate && ng_target_of(task) && !ng_is_fallback(task))
-		ng_count_call(task, (__u32)bpf_get_attach_cookie(ctx));
-	return 0;
+	return gate && gate->mode == NG_MODE_COUNT;
 }
 
 static __always_inline void ng_tell(struct ng_proc_event *event, struct task_struct *task)
@@ -88,6 +81,148 @@ static __always_inline void ng_tell(struct ng_proc_event *event, struct task_str
 	event->exec_id = (__u32)task->self_exec_id;
 	if (bpf_ringbuf_output(&events, event, sizeof(*event), BPF_RB_FORCE_WAKEUP))
 		ng_lose(NG_LOST_EVENTS_FULL);
+}
+
+/* The row of a key in a window, claimed if it is new. */
+static __always_inline struct ng_window_row *ng_window_row_of(struct ng_window_table *window, __u64 key)
+{
+	const __u32 hash = (__u32)((key * 0x9e3779b97f4a7c15ull) >> 40);
+
+	for (__u32 i = 0; i < NG_WINDOW_PROBES; i++) {
+		struct ng_window_row *row = &window->rows[(hash + i) & (NG_WINDOW_ROWS - 1)];
+		__u64 found = *(volatile __u64 *)&row->key;
+
+		if (!found)
+			found = __sync_val_compare_and_swap(&row->key, 0, key);
+		if (!found || found == key)
+			return row;
+	}
+	return 0;
+}
+
+static __always_inline bool ng_window_add(__u32 index, __u64 key, __u64 value)
+{
+	struct ng_window_table *window = bpf_map_lookup_elem(&windows, &index);
+	struct ng_window_row *row = window ? ng_window_row_of(window, key) : 0;
+
+	if (!row)
+		return false;
+	__sync_fetch_and_add(&row->value, value);
+	return true;
+}
+
+/* Delivers a hit: counts it, in its window if one is open. */
+static __always_inline bool ng_deliver(
+	struct task_struct *task, __u32 site, const volatile struct ng_gate *gate)
+{
+	if (gate->mode == NG_MODE_SAMPLED &&
+		!ng_window_add(gate->window, NG_ROW_KEY(task->pid, site + 1), 1)) {
+		ng_lose(NG_LOST_WINDOW_FULL);
+		return false;
+	}
+	return ng_count_call(task, site);
+}
+
+static __always_inline void ng_trip(struct task_struct *task)
+{
+	struct ng_proc_event event = {.kind = NG_PROC_TRIP};
+
+	ng_tell(&event, task);
+}
+
+/* A hit of a process that has a gate: hits = delivered + sampled out + lost. */
+static __always_inline void ng_gated_hit(struct task_struct *task, __u32 site)
+{
+	struct ng_target *target = ng_target_of(task);
+	const __u32 index = target ? target->gate : 0;
+	struct ng_gate *gate = bpf_map_lookup_elem(&gates, &index);
+	struct ng_gate_tally *tally = bpf_map_lookup_elem(&gate_tallies, &index);
+	const __u64 now_ns = bpf_ktime_get_ns();
+	__u32 verdict;
+
+	if (!gate || !tally)
+		return; /* cannot be: the index is in range */
+	__sync_fetch_and_add(&tally->hits, 1);
+	tally->last_hit_ns = now_ns;
+	verdict = ng_gate_decide(gate, now_ns, bpf_get_prandom_u32());
+	if (!(verdict & NG_VERDICT_DELIVER)) {
+		__sync_fetch_and_add(&tally->sampled_out, 1);
+		return;
+	}
+	if (!tally->first_ns)
+		tally->first_ns = now_ns;
+	if (ng_deliver(task, site, gate))
+		__sync_fetch_and_add(&tally->delivered, 1);
+	else
+		__sync_fetch_and_add(&tally->lost, 1);
+	if (verdict & NG_VERDICT_TRIP)
+		ng_trip(task);
+}
+
+/* Each hit of each site. 0 tells perf that there is nothing to sample. */
+SEC("kprobe")
+int ng_hit(struct pt_regs *ctx)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
+	const __u32 site = (__u32)bpf_get_attach_cookie(ctx);
+
+	if (ng_has_gates)
+		ng_gated_hit(task, site);
+	else if (ng_default_counts())
+		(void)ng_count_call(task, site);
+	return 0;
+}
+
+/* Each entry to a watched system call, by whatever process. */
+SEC("tracepoint")
+int ng_syscall(void *ctx)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
+
+	if (ng_default_counts() && ng_target_of(task) && !ng_is_fallback(task))
+		(void)ng_count_call(task, (__u32)bpf_get_attach_cookie(ctx));
+	return 0;
+}
+
+/* Adds the time that a thread just spent on its CPU to its process's window, if one is open. */
+static __always_inline void ng_window_ran(struct task_struct *task, __u64 since_ns, __u64 now_ns)
+{
+	struct ng_target *target = ng_target_of(task);
+	const __u32 index = target ? target->gate : 0;
+	const volatile struct ng_gate *gate = index ? bpf_map_lookup_elem(&gates, &index) : 0;
+	struct ng_window_table *window;
+	__u32 number;
+
+	if (!gate || !gate->window_open)
+		return;
+	number = gate->window;
+	window = bpf_map_lookup_elem(&windows, &number);
+	if (!window)
+		return;
+	if (since_ns < window->opened_ns)
+		since_ns = window->opened_ns;
+	if (now_ns > since_ns &&
+		!ng_window_add(number, NG_ROW_KEY(task->pid, 0), now_ns - since_ns))
+		ng_lose(NG_LOST_WINDOW_FULL);
+}
+
+/* Each switch of each CPU; attached while windows are wanted. Threads are corrected for dead time by
+ * the time that they were on a CPU, and only switches tell that within a millisecond. */
+SEC("tp_btf/sched_switch")
+int BPF_PROG(ng_switch, bool preempt, struct task_struct *previous, struct task_struct *next)
+{
+	const __u32 cpu = bpf_get_smp_processor_id();
+	struct ng_on_cpu *here = bpf_map_lookup_elem(&on_cpu, &cpu);
+	const __u64 now_ns = bpf_ktime_get_ns();
+
+	if (!here)
+		return 0; /* a CPU beyond NG_CPUS_MAX: its threads' time is not seen */
+	if (ng_windows_open && previous->pid)
+		ng_window_ran(previous, here->since_ns, now_ns);
+	here->since_ns = now_ns;
+	here->tgid = next->tgid;
+	here->tid = next->pid;
+	return 0;
 }
 
 static __always_inline void ng_event_file(struct ng_proc_event *event, struct file *file)

@@ -77,7 +77,7 @@ static int prepare(struct run *run)
 	int error = ng_stand_new(&run->stand, run->diag);
 
 	if (!error)
-		error = ng_uprobe_open(NG_ATTACH_AUTO, &run->engine, run->diag);
+		error = ng_uprobe_open(NG_ATTACH_AUTO, NG_GATING_COMMON, &run->engine, run->diag);
 	if (error)
 		return error;
 	run->image_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -45,6 +46,7 @@ struct ng_uprobe {
 	struct defined_site *sites;
 	size_t site_count;
 	struct ring_buffer *events;
+	struct ng_gate *gates; /* mapped; NULL: not yet */
 	ng_uprobe_on_event on_event; /* of the drain under way */
 	void *event_context;
 };
@@ -85,7 +87,19 @@ static int on_ring_record(void *context, void *data, size_t size)
 	return 0;
 }
 
-static int load_programs(struct ng_uprobe *engine, struct ng_diag *diag)
+/* The array of gates is mapped: a mode change is a store, without a system call. */
+static int map_gates(struct ng_uprobe *engine, struct ng_diag *diag)
+{
+	void *gates = mmap(NULL, NG_GATES_MAX * sizeof(struct ng_gate), PROT_READ | PROT_WRITE,
+		MAP_SHARED, bpf_map__fd(engine->skeleton->maps.gates), 0);
+
+	if (gates == MAP_FAILED)
+		return ng_diag_set(diag, -errno, "the gates cannot be mapped: %s", strerror(errno));
+	engine->gates = gates;
+	return 0;
+}
+
+static int load_programs(struct ng_uprobe *engine, enum ng_gating gating, struct ng_diag *diag)
 {
 	int error;
 
@@ -94,6 +108,7 @@ static int load_programs(struct ng_uprobe *engine, struct ng_diag *diag)
 	if (!engine->skeleton)
 		return ng_diag_set(
 			diag, -errno, "the BPF programs cannot be opened: %s", strerror(errno));
+	engine->skeleton->rodata->ng_has_gates = gating == NG_GATING_EACH;
 	error = ng_probe__load(engine->skeleton);
 	if (error == -EPERM || error == -EACCES)
 		return ng_diag_set(diag, -EPERM,
@@ -107,6 +122,7 @@ static int load_programs(struct ng_uprobe *engine, struct ng_diag *diag)
 	/* The process programs attach now; the counting program, once a site is there. */
 	bpf_program__set_autoattach(engine->skeleton->progs.ng_hit, false);
 	bpf_program__set_autoattach(engine->skeleton->progs.ng_syscall, false);
+	bpf_program__set_autoattach(engine->skeleton->progs.ng_switch, false);
 	error = ng_probe__attach(engine->skeleton);
 	if (error)
 		return ng_diag_set(diag, error,
@@ -115,8 +131,9 @@ static int load_programs(struct ng_uprobe *engine, struct ng_diag *diag)
 			strerror(-error));
 	engine->events = ring_buffer__new(
 		bpf_map__fd(engine->skeleton->maps.events), on_ring_record, engine, NULL);
-	return engine->events ? 0
-			      : ng_diag_set(diag, -errno, "no ring buffer: %s", strerror(errno));
+	if (!engine->events)
+		return ng_diag_set(diag, -errno, "no ring buffer: %s", strerror(errno));
+	return map_gates(engine, diag);
 }
 
 /* An armed process takes a descriptor for each site and thread. */
@@ -153,7 +170,8 @@ static int refuse_namespace(struct ng_diag *diag)
 		"container with --privileged and --pid=host; its targets may be inside");
 }
 
-int ng_uprobe_open(enum ng_attach attach, struct ng_uprobe **ret_engine, struct ng_diag *diag)
+int ng_uprobe_open(enum ng_attach attach, enum ng_gating gating, struct ng_uprobe **ret_engine,
+	struct ng_diag *diag)
 {
 	struct ng_uprobe *engine = calloc(1, sizeof(*engine));
 	int error;
@@ -164,7 +182,7 @@ int ng_uprobe_open(enum ng_attach attach, struct ng_uprobe **ret_engine, struct 
 	raise_descriptor_limit();
 	/* No hit would be known as a target's, and living runs' events would be swept as dead
 	 * ones'. */
-	error = ng_process_has_kernels_view() ? load_programs(engine, diag)
+	error = ng_process_has_kernels_view() ? load_programs(engine, gating, diag)
 					      : refuse_namespace(diag);
 	if (!error)
 		error = open_tracefs(engine, attach, diag);
@@ -182,6 +200,8 @@ void ng_uprobe_close(struct ng_uprobe *engine)
 		return;
 	for (size_t i = 0; i < engine->site_count; i++)
 		bpf_link__destroy(engine->sites[i].holder);
+	if (engine->gates)
+		(void)munmap(engine->gates, NG_GATES_MAX * sizeof(struct ng_gate));
 	ring_buffer__free(engine->events);
 	ng_probe__destroy(engine->skeleton);
 	/* Defined events pin their file's mount: none may stay. They can go once all users are
@@ -643,10 +663,21 @@ void ng_armed_free(struct ng_armed *armed)
 	free(armed);
 }
 
+struct ng_probe *ng_uprobe_skeleton(struct ng_uprobe *engine)
+{
+	return engine->skeleton;
+}
+
+uint64_t ng_uprobe_tracepoint(const struct ng_uprobe *engine, uint32_t site)
+{
+	return engine->sites[site].tracepoint_id;
+}
+
 void ng_uprobe_gate(struct ng_uprobe *engine, bool open)
 {
 	/* Release: what was armed before is seen armed by whoever sees the gate open. */
-	__atomic_store_n(&engine->skeleton->bss->ng_gate, open, __ATOMIC_RELEASE);
+	__atomic_store_n(
+		&engine->gates[0].mode, open ? NG_MODE_COUNT : NG_MODE_OFF, __ATOMIC_RELEASE);
 }
 
 void ng_uprobe_settle(struct ng_uprobe *engine)

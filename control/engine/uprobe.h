@@ -28,6 +28,7 @@
 
 struct ng_uprobe;
 struct ng_armed;
+struct ng_probe;
 
 /** How targets are attached. */
 enum ng_attach {
@@ -36,14 +37,21 @@ enum ng_attach {
 	NG_ATTACH_LINK,
 };
 
+/** Whose mode decides over a hit. */
+enum ng_gating {
+	NG_GATING_COMMON, /* one gate for all processes: it counts, or it does not */
+	NG_GATING_EACH,	  /* processes have gates of their own (control/engine/gates.h) */
+};
+
 /**
- * Loads the BPF programs, and removes events that dead runs left. Nothing is armed yet; the gate is
- * closed.
+ * Loads the BPF programs, and removes events that dead runs left. Nothing is armed yet; the gates
+ * are closed.
  *
  * @return 0; -EPERM where a privilege is missing; -ENOTSUP where the kernel lacks something; the
  *         text says what
  */
-int ng_uprobe_open(enum ng_attach attach, struct ng_uprobe **ret_engine, struct ng_diag *diag);
+int ng_uprobe_open(enum ng_attach attach, enum ng_gating gating, struct ng_uprobe **ret_engine,
+	struct ng_diag *diag);
 
 /** Disarms everything, waits until no hit is under way, and removes what was defined. The counts
  * are gone then: read them after ng_uprobe_settle(). */
@@ -108,8 +116,14 @@ bool ng_armed_is_dead(const struct ng_armed *armed);
 /** Disarms. NULL does nothing. */
 void ng_armed_free(struct ng_armed *armed);
 
-/** Opens or closes the gate: hits count only while it is open. One store, for all targets at once.
- */
+/** The BPF programs and maps, for the parts of the engine that have a file of their own. */
+struct ng_probe *ng_uprobe_skeleton(struct ng_uprobe *engine);
+
+/** The tracepoint of a site, for ng_brief_arm(). @return 0 with links */
+uint64_t ng_uprobe_tracepoint(const struct ng_uprobe *engine, uint32_t site);
+
+/** Opens or closes the common gate: hits count only while it is open. One store, for all targets at
+ * once. */
 void ng_uprobe_gate(struct ng_uprobe *engine, bool open);
 
 /** Waits until each hit that passed the gate before it closed has been counted. Call it when all is

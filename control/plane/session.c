@@ -76,7 +76,7 @@ int ng_session_open(const struct ng_session_options *options, struct ng_session 
 	if (!session)
 		return -ENOMEM;
 	session->options = *options;
-	error = ng_uprobe_open(options->attach, &session->engine, diag);
+	error = ng_uprobe_open(options->attach, NG_GATING_COMMON, &session->engine, diag);
 	if (error) {
 		ng_session_free(session);
 		return error;

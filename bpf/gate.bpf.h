@@ -1,0 +1,62 @@
+/*
+ * The gate: what an armed hit of a process does. A mode change is a write to its gate, never a
+ * reload. The decision builds on the host too, where its unit test goes through all modes and edges.
+ */
+#ifndef NG_BPF_GATE_BPF_H
+#define NG_BPF_GATE_BPF_H
+
+#include <linux/types.h>
+
+#include "bpf/abi.h"
+
+/* What ng_gate_decide() says, or-ed. */
+#define NG_VERDICT_DELIVER 1u /* count it; else it is sampled out */
+#define NG_VERDICT_TRIP	   2u /* the last that the window or the burst may take: disarm now */
+
+/** The mode at a time: when the lease is over, what it falls back to. */
+static inline __attribute__((always_inline)) __u32 ng_gate_mode(
+	const volatile struct ng_gate *gate, __u64 now_ns)
+{
+	const __u64 until_ns = gate->lease_until_ns;
+
+	return until_ns && now_ns >= until_ns ? gate->fallback : gate->mode;
+}
+
+/* Takes one of a number that many CPUs take from: the last one trips. */
+static inline __attribute__((always_inline)) __u32 ng_gate_take(__s64 *left)
+{
+	const __s64 before = __sync_fetch_and_add(left, -1);
+
+	if (before <= 0)
+		return 0;
+	return before == 1 ? NG_VERDICT_DELIVER | NG_VERDICT_TRIP : NG_VERDICT_DELIVER;
+}
+
+/**
+ * Decides over one hit. Any number of CPUs may decide over the same gate together.
+ *
+ * @param now_ns CLOCK_MONOTONIC
+ * @param random 32 random bits
+ * @return NG_VERDICT_*
+ */
+static inline __attribute__((always_inline)) __u32 ng_gate_decide(
+	struct ng_gate *gate, __u64 now_ns, __u32 random)
+{
+	const volatile struct ng_gate *seen = gate;
+
+	switch (ng_gate_mode(seen, now_ns)) {
+	case NG_MODE_COUNT:
+	case NG_MODE_FULL:
+		return NG_VERDICT_DELIVER;
+	case NG_MODE_SAMPLED:
+		if (!seen->window_open || random > seen->probability)
+			return 0;
+		return ng_gate_take(&gate->tokens);
+	case NG_MODE_BURST:
+		return seen->burst_limited ? ng_gate_take(&gate->burst_left) : NG_VERDICT_DELIVER;
+	default:
+		return 0;
+	}
+}
+
+#endif
