@@ -20,24 +20,6 @@ static const struct {
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 
-int ng_exit_code(int error)
-{
-	switch (error) {
-	case 0:
-		return NG_EXIT_DONE;
-	case -EPERM:
-	case -EACCES:
-		return NG_EXIT_DENIED;
-	case -EBUSY:
-		return NG_EXIT_REFUSED;
-	case -ENOENT:
-	case -ESRCH:
-		return NG_EXIT_NOT_FOUND;
-	default:
-		return NG_EXIT_FAILED;
-	}
-}
-
 int ng_complain(const char *command, int error, const struct ng_diag *diag)
 {
 	fprintf(stderr, "nowgate %s: %s\n", command, diag->text[0] ? diag->text : strerror(-error));

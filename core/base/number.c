@@ -65,23 +65,31 @@ static int refuse_range(const char *text, struct ng_range range_ns, struct ng_di
 	return ng_diag_set(diag, -ERANGE, "%s is out of range: it can be %s to %s", text, min, max);
 }
 
-int ng_duration_parse(
-	const char *text, struct ng_range range_ns, uint64_t *ret_ns, struct ng_diag *diag)
+/* Digits, perhaps with a fraction, from the text's start. @return what follows; NULL: no such
+ * number
+ */
+static const char *parse_decimal(const char *text, double *ret_value)
 {
 	char digits[32];
 	size_t length = strspn(text, "0123456789.");
-	double value;
 	char *end;
 
 	if (!isdigit((unsigned char)text[0]) || length >= sizeof(digits))
-		goto malformed;
+		return NULL;
 	memcpy(digits, text, length);
 	digits[length] = '\0';
-	value = strtod(digits, &end);
-	if (*end)
-		goto malformed;
-	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
-		if (strcmp(text + length, units[i].name))
+	*ret_value = strtod(digits, &end);
+	return *end ? NULL : text + length;
+}
+
+int ng_duration_parse(
+	const char *text, struct ng_range range_ns, uint64_t *ret_ns, struct ng_diag *diag)
+{
+	double value;
+	const char *unit = parse_decimal(text, &value);
+
+	for (size_t i = 0; unit && i < sizeof(units) / sizeof(units[0]); i++) {
+		if (strcmp(unit, units[i].name))
 			continue;
 		value *= units[i].ns;
 		if (value < (double)range_ns.min || value > (double)range_ns.max)
@@ -89,7 +97,24 @@ int ng_duration_parse(
 		*ret_ns = (uint64_t)value;
 		return 0;
 	}
-malformed:
 	return ng_diag_set(diag, -EINVAL,
 		"'%s' is not a time: write a number and ns, us, ms, s, m or h, like 10ms", text);
+}
+
+int ng_ratio_parse(const char *text, double *ret_ratio, struct ng_diag *diag)
+{
+	double value, divisor = 1;
+	const char *rest = parse_decimal(text, &value);
+
+	if (rest && *rest == '/') {
+		rest = parse_decimal(rest + 1, &divisor);
+	} else if (rest && *rest == '%') {
+		divisor = 100;
+		rest++;
+	}
+	if (!rest || *rest || divisor <= 0)
+		return ng_diag_set(diag, -EINVAL,
+			"'%s' is not a share: write it like 1%%, 1/100 or 0.01", text);
+	*ret_ratio = value / divisor;
+	return 0;
 }

@@ -30,4 +30,12 @@ int ng_number_parse(
 int ng_duration_parse(
 	const char *text, struct ng_range range_ns, uint64_t *ret_ns, struct ng_diag *diag);
 
+/**
+ * Reads a share of a whole: a percentage ("1.5%"), a fraction ("1/100") or a plain decimal number
+ * ("0.01"). Ranges are the caller's business, but it is never negative, infinite or no number.
+ *
+ * @return 0; -EINVAL where the text is no such share
+ */
+int ng_ratio_parse(const char *text, double *ret_ratio, struct ng_diag *diag);
+
 #endif

@@ -88,6 +88,34 @@ static void says_what_times_can_be(void **state)
 	}
 }
 
+static void reads_shares_in_three_forms(void **state)
+{
+	static const struct {
+		const char *text;
+		double ratio;
+	} good[] = {{"1%", 0.01}, {"1/100", 0.01}, {"0.01", 0.01}, {"100%", 1}, {"1", 1}, {"0", 0},
+		{"0.2%", 0.002}, {"2/3", 2.0 / 3}, {"250%", 2.5}};
+	static const char *const bad[] = {"", "%", "1 %", "-1%", "+1%", "1/", "/2", "1/0", "1/-2",
+		"0/0", "nan", "inf", "1e3", "0x1p3", "1%%", "1/2%", "1.2.3", ".5", "1/2/3",
+		"99999999999999999999999999999999999"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		double ratio = -1;
+
+		assert_int_equal(ng_ratio_parse(good[i].text, &ratio, NULL), 0);
+		assert_true(ratio == good[i].ratio);
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct ng_diag diag = NG_DIAG_INIT;
+		double ratio = 7;
+
+		assert_int_equal(ng_ratio_parse(bad[i], &ratio, &diag), -EINVAL);
+		assert_true(ratio == 7);
+		assert_non_null(strstr(diag.text, "not a share"));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -95,6 +123,7 @@ int main(void)
 		cmocka_unit_test(keeps_to_the_range),
 		cmocka_unit_test(reads_times_with_units),
 		cmocka_unit_test(says_what_times_can_be),
+		cmocka_unit_test(reads_shares_in_three_forms),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
