@@ -61,6 +61,7 @@ bool ng_functions_equal(const struct ng_functions *a, const struct ng_functions 
 int ng_text_check(const char *key, const char *text, struct ng_diag *diag)
 {
 	const size_t length = strlen(text);
+	json_t *string;
 
 	if (!length)
 		return ng_diag_set(diag, -EINVAL, "%s is empty", key);
@@ -71,7 +72,9 @@ int ng_text_check(const char *key, const char *text, struct ng_diag *diag)
 		if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
 			return ng_diag_set(diag, -EINVAL, "%s has a control character in it", key);
 	}
-	return 0;
+	string = json_string(text);
+	json_decref(string);
+	return string ? 0 : ng_diag_set(diag, -EINVAL, "%s is not UTF-8", key);
 }
 
 int ng_wire_check_keys(

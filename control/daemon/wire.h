@@ -41,8 +41,8 @@ int ng_functions_copy(const struct ng_functions *functions, struct ng_functions 
 
 bool ng_functions_equal(const struct ng_functions *a, const struct ng_functions *b);
 
-/** Is it a text that may be one: not empty, within NG_TEXT_BYTES_MAX, no control characters (it
- * goes into logs)? @param key for the message. @return 0; -EINVAL */
+/** Is it a text that may be one: not empty, within NG_TEXT_BYTES_MAX, UTF-8 (it goes into
+ * JSON), no control characters (and into logs)? @param key for the message. @return 0; -EINVAL */
 int ng_text_check(const char *key, const char *text, struct ng_diag *diag);
 
 /** Refuses an object with other keys than these, or something that is no object. @param keys ends

@@ -77,7 +77,7 @@ int ng_wish_check(const struct ng_wish *wish, struct ng_diag *diag)
 	if (!error)
 		error = check_belongs(wish, wish->has_rate, "a rate", NG_MODE_SAMPLED, diag);
 	if (!error)
-		error = check_belongs(wish, wish->has_exact, "exact", NG_MODE_COUNT, diag);
+		error = check_belongs(wish, settings->exact, "exact", NG_MODE_COUNT, diag);
 	return error;
 }
 

@@ -85,7 +85,9 @@ static void refuses_what_is_out_of_bounds(void **state)
 			-ERANGE, "rate of 1.1"},
 		{{WITH_MODE(NG_MODE_COUNT), .has_rate = true, .settings.rate_ratio = 0.5}, -EINVAL,
 			"a rate goes with mode sampled only, not with count"},
-		{{WITH_MODE(NG_MODE_SAMPLED), .has_exact = true}, -EINVAL, "exact goes with"},
+		{{WITH_MODE(NG_MODE_SAMPLED), .has_exact = true, .settings.exact = true}, -EINVAL,
+			"exact goes with"},
+
 		{{WITH_MODE(NG_MODES)}, -ERANGE, "no mode 5"},
 	};
 
@@ -105,6 +107,7 @@ static void takes_what_is_on_the_bounds(void **state)
 			0, ""},
 		{{WITH_MODE(NG_MODE_COUNT), .has_lease = true}, 0, ""},
 		{{WITH_MODE(NG_MODE_COUNT), .has_exact = true, .settings.exact = true}, 0, ""},
+		{{WITH_MODE(NG_MODE_SAMPLED), .has_exact = true}, 0, ""},
 		{{WITH_MODE(NG_MODE_BURST), .has_events = true, .settings.events = 1}, 0, ""},
 		{{WITH_MODE(NG_MODE_SAMPLED), .has_rate = true, .settings.rate_ratio = 1}, 0, ""},
 		{{.has_follow_forks = true, .settings.follow_forks = true}, 0, ""},
