@@ -49,7 +49,7 @@ void ng_config_release(struct ng_config *config)
 {
 	for (size_t i = 0; i < config->attach_count; i++) {
 		ng_selector_release(&config->attaches[i].select);
-		ng_functions_release(&config->attaches[i].functions);
+		ng_names_release(&config->attaches[i].functions);
 		free(config->attaches[i].place.file);
 	}
 	for (size_t i = 0; i < config->trigger_count; i++) {
@@ -342,8 +342,8 @@ int ng_config_add(struct ng_config *config, const char *file, const char *text, 
 	}
 #ifdef NG_INIH_AT_RUN_TIME /* Debian's build: else lines end at 200 bytes */
 	ini_use_stack = false;
-	ini_initial_alloc = 2 * NG_TEXT_BYTES_MAX;
-	ini_max_line = 2 * NG_TEXT_BYTES_MAX;
+	ini_initial_alloc = 2 * NG_WIRE_TEXT_MAX;
+	ini_max_line = 2 * NG_WIRE_TEXT_MAX;
 #endif
 	line = ini_parse_stream(next_line, &reader, take_pair, &reader);
 	if (line < 0)

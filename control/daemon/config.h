@@ -44,9 +44,9 @@ struct ng_config_place {
 struct ng_config_attach {
 	char name[NG_CONFIG_NAME_MAX];
 	struct ng_selector select;
-	struct ng_functions functions; /* none: the daemon's default */
-	struct ng_settings settings;   /* never burst or full: those end with their lease */
-	struct ng_wish wish;	       /* what stands there; `settings` is what comes of it */
+	struct ng_names functions;   /* none: the daemon's default */
+	struct ng_settings settings; /* never burst or full: those end with their lease */
+	struct ng_wish wish;	     /* what stands there; `settings` is what comes of it */
 	struct ng_config_place place;
 };
 

@@ -13,7 +13,7 @@ static bool is_same_text(const char *a, const char *b)
 static bool is_same_target(const struct ng_config_attach *a, const struct ng_config_attach *b)
 {
 	return ng_selector_equals(&a->select, &b->select) &&
-	       ng_functions_equal(&a->functions, &b->functions);
+	       ng_names_equal(&a->functions, &b->functions);
 }
 
 static bool has_same_settings(const struct ng_config_attach *a, const struct ng_config_attach *b)

@@ -34,7 +34,7 @@ static int take_text(
 	const struct ng_config_key *key, void *section, const char *value, struct ng_diag *diag)
 {
 	char **text = member(key, section);
-	int error = ng_text_check(key->name, value, diag);
+	int error = ng_wire_check_text(key->name, value, diag);
 
 	if (error)
 		return error;
@@ -136,13 +136,12 @@ static int take_function(
 	const struct ng_config_key *key, void *section, const char *value, struct ng_diag *diag)
 {
 	struct ng_config_attach *attach = section;
-	int error = ng_text_check(key->name, value, diag);
+	int error = ng_wire_check_text(key->name, value, diag);
 
 	if (!error)
-		error = ng_functions_add(&attach->functions, value);
+		error = ng_names_add(&attach->functions, value);
 	if (error == -E2BIG)
-		return ng_diag_set(
-			diag, -EINVAL, "there are more than %d functions", NG_FUNCTIONS_MAX);
+		return ng_diag_set(diag, -EINVAL, "there are more than %d functions", NG_NAMES_MAX);
 	return error;
 }
 

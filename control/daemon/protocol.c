@@ -17,7 +17,7 @@ static const char *const op_names[NG_OPS] = {
 void ng_request_release(struct ng_request *request)
 {
 	ng_selector_release(&request->select);
-	ng_functions_release(&request->functions);
+	ng_names_release(&request->functions);
 	*request = (struct ng_request)NG_REQUEST_INIT;
 }
 

@@ -38,7 +38,7 @@ enum ng_op {
 struct ng_request {
 	enum ng_op op;
 	struct ng_selector select;
-	struct ng_functions functions; /* attach: none stands for the daemon's default */
+	struct ng_names functions; /* attach: none stands for the daemon's default */
 	struct ng_wish wish;
 };
 

@@ -39,7 +39,7 @@ int ng_state_clock_read(struct ng_state_clock *ret_clock)
 static void release_entry(struct ng_state_entry *entry)
 {
 	ng_selector_release(&entry->select);
-	ng_functions_release(&entry->functions);
+	ng_names_release(&entry->functions);
 }
 
 void ng_state_release(struct ng_state *state)

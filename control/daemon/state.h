@@ -37,9 +37,9 @@ int ng_state_clock_read(struct ng_state_clock *ret_clock);
 struct ng_state_entry {
 	enum ng_op op; /* NG_OP_ATTACH or NG_OP_MODE */
 	struct ng_selector select;
-	struct ng_functions functions; /* attach: none stands for the daemon's default */
-	struct ng_wish wish;	       /* its lease's length is what is left of it */
-	uid_t owner;		       /* who asked */
+	struct ng_names functions; /* attach: none stands for the daemon's default */
+	struct ng_wish wish;	   /* its lease's length is what is left of it */
+	uid_t owner;		   /* who asked */
 	uint64_t start_ticks; /* select.pid: its start, as in ng_process; 0: no pid, or not known */
 	bool has_lease;	      /* wish.settings.mode holds until these two, whichever is first */
 	uint64_t lease_boot_ns;

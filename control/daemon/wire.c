@@ -6,48 +6,48 @@
 #include <stdlib.h>
 #include <string.h>
 
-void ng_functions_release(struct ng_functions *functions)
+void ng_names_release(struct ng_names *names)
 {
-	for (size_t i = 0; i < functions->count; i++)
-		free(functions->items[i]);
-	free(functions->items);
-	*functions = (struct ng_functions){0};
+	for (size_t i = 0; i < names->count; i++)
+		free(names->items[i]);
+	free(names->items);
+	*names = (struct ng_names){0};
 }
 
-int ng_functions_add(struct ng_functions *functions, const char *name)
+int ng_names_add(struct ng_names *names, const char *name)
 {
 	char **items;
 
-	if (functions->count == NG_FUNCTIONS_MAX)
+	if (names->count == NG_NAMES_MAX)
 		return -E2BIG;
-	items = realloc(functions->items, (functions->count + 1) * sizeof(*items));
+	items = realloc(names->items, (names->count + 1) * sizeof(*items));
 	if (!items)
 		return -ENOMEM;
-	functions->items = items;
-	items[functions->count] = strdup(name);
-	if (!items[functions->count])
+	names->items = items;
+	items[names->count] = strdup(name);
+	if (!items[names->count])
 		return -ENOMEM;
-	functions->count++;
+	names->count++;
 	return 0;
 }
 
-int ng_functions_copy(const struct ng_functions *functions, struct ng_functions *ret_functions)
+int ng_names_copy(const struct ng_names *names, struct ng_names *ret_names)
 {
-	struct ng_functions copy = {0};
+	struct ng_names copy = {0};
 
-	for (size_t i = 0; i < functions->count; i++) {
-		int error = ng_functions_add(&copy, functions->items[i]);
+	for (size_t i = 0; i < names->count; i++) {
+		int error = ng_names_add(&copy, names->items[i]);
 
 		if (error) {
-			ng_functions_release(&copy);
+			ng_names_release(&copy);
 			return error;
 		}
 	}
-	*ret_functions = copy;
+	*ret_names = copy;
 	return 0;
 }
 
-bool ng_functions_equal(const struct ng_functions *a, const struct ng_functions *b)
+bool ng_names_equal(const struct ng_names *a, const struct ng_names *b)
 {
 	if (a->count != b->count)
 		return false;
@@ -58,16 +58,16 @@ bool ng_functions_equal(const struct ng_functions *a, const struct ng_functions 
 	return true;
 }
 
-int ng_text_check(const char *key, const char *text, struct ng_diag *diag)
+int ng_wire_check_text(const char *key, const char *text, struct ng_diag *diag)
 {
 	const size_t length = strlen(text);
 	json_t *string;
 
 	if (!length)
 		return ng_diag_set(diag, -EINVAL, "%s is empty", key);
-	if (length > NG_TEXT_BYTES_MAX)
+	if (length > NG_WIRE_TEXT_MAX)
 		return ng_diag_set(diag, -EINVAL, "%s is too long: %zu bytes, %d at most", key,
-			length, NG_TEXT_BYTES_MAX);
+			length, NG_WIRE_TEXT_MAX);
 	for (size_t i = 0; i < length; i++) {
 		if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
 			return ng_diag_set(diag, -EINVAL, "%s has a control character in it", key);
@@ -154,7 +154,7 @@ static int get_text(json_t *object, const char *key, char **ret_text, struct ng_
 		return 0;
 	if (!json_is_string(value))
 		return ng_diag_set(diag, -EINVAL, "%s is not a string", key);
-	error = ng_text_check(key, json_string_value(value), diag);
+	error = ng_wire_check_text(key, json_string_value(value), diag);
 	if (error)
 		return error;
 	*ret_text = strdup(json_string_value(value));
@@ -197,9 +197,9 @@ int ng_wire_get_selector(json_t *value, struct ng_selector *ret_selector, struct
 	return 0;
 }
 
-int ng_wire_get_functions(json_t *value, struct ng_functions *ret_functions, struct ng_diag *diag)
+int ng_wire_get_functions(json_t *value, struct ng_names *ret_functions, struct ng_diag *diag)
 {
-	struct ng_functions functions = {0};
+	struct ng_names functions = {0};
 	json_t *name;
 	size_t i;
 	int error = 0;
@@ -211,14 +211,14 @@ int ng_wire_get_functions(json_t *value, struct ng_functions *ret_functions, str
 		if (!json_is_string(name))
 			error = ng_diag_set(diag, -EINVAL, "functions[%zu] is not a string", i);
 		else
-			error = ng_text_check("functions", json_string_value(name), diag);
+			error = ng_wire_check_text("functions", json_string_value(name), diag);
 		if (!error)
-			error = ng_functions_add(&functions, json_string_value(name));
+			error = ng_names_add(&functions, json_string_value(name));
 		if (error == -E2BIG)
 			error = ng_diag_set(diag, -EINVAL, "functions has %zu names, %d at most",
-				json_array_size(value), NG_FUNCTIONS_MAX);
+				json_array_size(value), NG_NAMES_MAX);
 		if (error) {
-			ng_functions_release(&functions);
+			ng_names_release(&functions);
 			return error;
 		}
 	}
@@ -313,7 +313,7 @@ json_t *ng_wire_selector(const struct ng_selector *selector)
 			put(object, selector->all, "all", json_true()));
 }
 
-json_t *ng_wire_functions(const struct ng_functions *functions)
+json_t *ng_wire_functions(const struct ng_names *functions)
 {
 	json_t *array = json_array();
 

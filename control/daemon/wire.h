@@ -23,27 +23,27 @@
 #include "core/base/diag.h"
 #include "core/base/number.h"
 
-#define NG_FUNCTIONS_MAX  64
-#define NG_TEXT_BYTES_MAX 4096 /* of a path, a glob, a function's name */
+#define NG_NAMES_MAX	 64
+#define NG_WIRE_TEXT_MAX 4096 /* of a path, a glob, a function's name */
 
 /** Names of functions, its own. */
-struct ng_functions {
+struct ng_names {
 	char **items;
 	size_t count;
 };
 
-void ng_functions_release(struct ng_functions *functions);
+void ng_names_release(struct ng_names *names);
 
-/** Adds a copy of a name. @return 0; -E2BIG there are NG_FUNCTIONS_MAX; -ENOMEM */
-int ng_functions_add(struct ng_functions *functions, const char *name);
+/** Adds a copy of a name. @return 0; -E2BIG there are NG_NAMES_MAX; -ENOMEM */
+int ng_names_add(struct ng_names *names, const char *name);
 
-int ng_functions_copy(const struct ng_functions *functions, struct ng_functions *ret_functions);
+int ng_names_copy(const struct ng_names *names, struct ng_names *ret_names);
 
-bool ng_functions_equal(const struct ng_functions *a, const struct ng_functions *b);
+bool ng_names_equal(const struct ng_names *a, const struct ng_names *b);
 
-/** Is it a text that may be one: not empty, within NG_TEXT_BYTES_MAX, UTF-8 (it goes into
+/** Is it a text that may be one: not empty, within NG_WIRE_TEXT_MAX, UTF-8 (it goes into
  * JSON), no control characters (and into logs)? @param key for the message. @return 0; -EINVAL */
-int ng_text_check(const char *key, const char *text, struct ng_diag *diag);
+int ng_wire_check_text(const char *key, const char *text, struct ng_diag *diag);
 
 /** Refuses an object with other keys than these, or something that is no object. @param keys ends
  * with NULL. @param name for the message. @return 0; -EINVAL */
@@ -59,13 +59,13 @@ int ng_wire_get_integer(json_t *object, const char *key, struct ng_range range, 
  * -ENOMEM
  */
 int ng_wire_get_selector(json_t *value, struct ng_selector *ret_selector, struct ng_diag *diag);
-int ng_wire_get_functions(json_t *value, struct ng_functions *ret_functions, struct ng_diag *diag);
+int ng_wire_get_functions(json_t *value, struct ng_names *ret_names, struct ng_diag *diag);
 /** Checks it by ng_wish_check(), too. */
 int ng_wire_get_wish(json_t *value, struct ng_wish *ret_wish, struct ng_diag *diag);
 
 /** Each gives a new value; NULL where memory is out or a text is not UTF-8. */
 json_t *ng_wire_selector(const struct ng_selector *selector);
-json_t *ng_wire_functions(const struct ng_functions *functions);
+json_t *ng_wire_functions(const struct ng_names *names);
 json_t *ng_wire_wish(const struct ng_wish *wish);
 
 #endif

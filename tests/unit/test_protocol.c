@@ -149,14 +149,14 @@ static void bounds_what_it_takes(void **state)
 		{"{\"v\":1,\"op\":\"ping\"", " ", NG_REQUEST_BYTES_MAX - 19, "}", 0},
 		{"{\"v\":1,\"op\":\"ping\"", " ", NG_REQUEST_BYTES_MAX - 18, "}", -E2BIG},
 		{"", "[", 60000, "", -EINVAL}, /* deep */
-		{"{\"v\":1,\"op\":\"status\",\"select\":{\"exe\":\"", "a", NG_TEXT_BYTES_MAX,
-			"\"}}", 0},
-		{"{\"v\":1,\"op\":\"status\",\"select\":{\"exe\":\"", "a", NG_TEXT_BYTES_MAX + 1,
+		{"{\"v\":1,\"op\":\"status\",\"select\":{\"exe\":\"", "a", NG_WIRE_TEXT_MAX, "\"}}",
+			0},
+		{"{\"v\":1,\"op\":\"status\",\"select\":{\"exe\":\"", "a", NG_WIRE_TEXT_MAX + 1,
 			"\"}}", -EINVAL},
 		{"{\"v\":1,\"op\":\"attach\",\"select\":{\"pid\":1},\"functions\":[\"a\"", ",\"b\"",
-			NG_FUNCTIONS_MAX - 1, "]}", 0},
+			NG_NAMES_MAX - 1, "]}", 0},
 		{"{\"v\":1,\"op\":\"attach\",\"select\":{\"pid\":1},\"functions\":[\"a\"", ",\"b\"",
-			NG_FUNCTIONS_MAX, "]}", -EINVAL},
+			NG_NAMES_MAX, "]}", -EINVAL},
 		{"{\"v\":1,\"op\":\"ping\",\"", "k", 60000, "\":1}", -EINVAL}, /* a long key */
 	};
 
@@ -198,15 +198,15 @@ static void gives_back_what_was_encoded(void **state)
 
 	(void)state;
 	request.wish.settings.lease_ns = 12345678901234;
-	assert_int_equal(ng_functions_add(&request.functions, "time.Now"), 0);
-	assert_int_equal(ng_functions_add(&request.functions, "main.Work[...]"), 0);
+	assert_int_equal(ng_names_add(&request.functions, "time.Now"), 0);
+	assert_int_equal(ng_names_add(&request.functions, "main.Work[...]"), 0);
 	assert_int_equal(ng_request_encode(&request, &line, NULL), 0);
 	assert_null(strchr(line, '\n'));
 	assert_int_equal(parse(line, &got, NULL), 0);
 	free(line);
 	assert_int_equal(got.op, NG_OP_ATTACH);
 	assert_true(ng_selector_equals(&got.select, &request.select));
-	assert_true(ng_functions_equal(&got.functions, &request.functions));
+	assert_true(ng_names_equal(&got.functions, &request.functions));
 	assert_true(got.wish.has_mode && got.wish.has_budget && got.wish.has_lease &&
 		    got.wish.has_events && got.wish.has_follow_forks && !got.wish.has_rate &&
 		    !got.wish.has_exact);
@@ -252,7 +252,7 @@ static void encodes_nothing_that_would_be_refused(void **state)
 	ng_selector_release(&request.select);
 	request.select.pid = 1;
 	for (int i = 0; i < 17; i++)
-		assert_int_equal(ng_functions_add(&request.functions, name), 0);
+		assert_int_equal(ng_names_add(&request.functions, name), 0);
 	assert_int_equal(ng_request_encode(&request, &line, NULL), -E2BIG);
 	assert_null(line);
 	ng_request_release(&request);

@@ -48,7 +48,7 @@ static struct ng_state example(void)
 			.has_budget = true,
 			.has_exact = true}};
 
-	assert_int_equal(ng_functions_add(&entry.functions, "time.Now"), 0);
+	assert_int_equal(ng_names_add(&entry.functions, "time.Now"), 0);
 	assert_int_equal(ng_state_add(&state, &entry), 0);
 	assert_true(ng_selector_is_empty(&entry.select)); /* taken */
 	entry = (struct ng_state_entry){.op = NG_OP_ATTACH,
