@@ -118,7 +118,7 @@ static int load(int folder_fd, struct ng_state *state, struct ng_diag *why)
 {
 	NG_CLEANUP_FREE char *text = NULL;
 	struct ng_state_clock clock;
-	size_t length;
+	size_t length = 0;
 	int error = ng_state_clock_read(&clock);
 
 	if (!error)
