@@ -88,6 +88,19 @@ static void gives_a_daemon_time_after_a_sleep_of_its_own(void **state)
 		&eye, woken_ns + 200 * MS, woken_ns + 60 * MS, START_NS + 100 * MS));
 }
 
+/* It was suspect before the sleep already. */
+static void a_sleep_begins_the_suspicion_anew(void **state)
+{
+	struct ng_watchdog_eye eye = {.beat_ns = START_NS, .looked_ns = START_NS + 950 * MS};
+	const uint64_t woken_ns = START_NS + 3600 * NG_NS_PER_S;
+
+	(void)state;
+	assert_false(ng_watchdog_judge(&eye, START_NS + 1000 * MS, START_NS, START_NS + 1));
+	assert_false(ng_watchdog_judge(&eye, woken_ns, START_NS, START_NS + 1));
+	assert_false(ng_watchdog_judge(&eye, woken_ns + 50 * MS, START_NS, START_NS + 1));
+	assert_true(ng_watchdog_judge(&eye, woken_ns + 100 * MS, START_NS, START_NS + 1));
+}
+
 /* --- the process --------------------------------------------------------------------------------
  */
 
@@ -348,6 +361,7 @@ int main(void)
 		cmocka_unit_test(kills_only_who_is_silent_and_overdue),
 		cmocka_unit_test(a_beat_or_a_new_deadline_ends_the_suspicion),
 		cmocka_unit_test(gives_a_daemon_time_after_a_sleep_of_its_own),
+		cmocka_unit_test(a_sleep_begins_the_suspicion_anew),
 		cmocka_unit_test(a_stopped_daemon_is_killed),
 		cmocka_unit_test(a_hanging_daemon_is_killed),
 		cmocka_unit_test(with_a_killed_daemon_it_ends),
