@@ -123,34 +123,46 @@ static bool send_answer(struct client *client)
 	return true;
 }
 
-/* @return whether the client is still there */
+/* Makes room in the buffer, up to a line's limit. */
+static bool make_room(struct client *client)
+{
+	size_t capacity = client->in_capacity ? client->in_capacity * 2 : LINE_BYTES_FIRST;
+	char *in;
+
+	if (client->in_length < client->in_capacity || client->in_capacity == LINE_BYTES_MAX)
+		return true;
+	if (capacity > LINE_BYTES_MAX)
+		capacity = LINE_BYTES_MAX;
+	in = realloc(client->in, capacity);
+	if (!in)
+		return false;
+	client->in = in;
+	client->in_capacity = capacity;
+	return true;
+}
+
+/* Until there is no more, for one that has sent and gone must not keep its slot for another turn.
+ * @return whether the client is still there */
 static bool receive(struct client *client)
 {
-	size_t room = client->in_capacity - client->in_length;
-	ssize_t got;
-
-	if (client->has_ended || client->out || client->is_closing)
+	if (client->out || client->is_closing)
 		return true;
-	if (!room && client->in_capacity < LINE_BYTES_MAX) {
-		size_t capacity = client->in_capacity ? client->in_capacity * 2 : LINE_BYTES_FIRST;
-		char *in;
+	while (!client->has_ended) {
+		ssize_t got;
 
-		if (capacity > LINE_BYTES_MAX)
-			capacity = LINE_BYTES_MAX;
-		in = realloc(client->in, capacity);
-		if (!in)
+		if (!make_room(client))
 			return false;
-		client->in = in;
-		client->in_capacity = capacity;
-		room = capacity - client->in_length;
+		if (client->in_length == client->in_capacity)
+			return true; /* as much as a line may be */
+		got = recv(client->fd, client->in + client->in_length,
+			client->in_capacity - client->in_length, MSG_DONTWAIT);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return errno == EAGAIN;
+		client->in_length += (size_t)got;
+		client->has_ended = !got;
 	}
-	if (!room)
-		return true; /* whole lines wait in it */
-	got = recv(client->fd, client->in + client->in_length, room, MSG_DONTWAIT);
-	if (got < 0)
-		return errno == EAGAIN || errno == EINTR;
-	client->in_length += (size_t)got;
-	client->has_ended = !got;
 	return true;
 }
 
@@ -293,10 +305,29 @@ static int watch_listener(struct ng_server *server, int operation)
 	return epoll_ctl(server->epoll_fd, operation, server->listener.fd, &event) ? -errno : 0;
 }
 
+/* Is there a slot for whoever comes? */
+static bool has_room(const struct ng_server *server)
+{
+	unsigned int count = 0, others = 0;
+
+	for (size_t i = 0; i < NG_CLIENTS_MAX; i++) {
+		count += server->clients[i].fd >= 0;
+		others += server->clients[i].fd >= 0 && server->clients[i].peer.uid != 0;
+	}
+	return count < NG_CLIENTS_MAX && others < NG_CLIENTS_OTHERS;
+}
+
 static void accept_clients(struct ng_server *server)
 {
+	const bool had_room = has_room(server);
+
 	for (int i = 0; i < ACCEPTS_A_TURN; i++) {
-		int fd = accept4(server->listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		int fd;
+
+		/* Those taken in above may be gone already: look before turning others away. */
+		if (i && had_room && !has_room(server))
+			return;
+		fd = accept4(server->listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (fd >= 0) {
 			take_in(server, fd);
