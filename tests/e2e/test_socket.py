@@ -8,6 +8,7 @@ import resource
 import select
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import time
@@ -35,8 +36,10 @@ def served(*arguments):
 class Client:
     def __init__(self, path):
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(harness.BOUND_S)
+        # Where the queue is full, connect() waits as long as sending may; with settimeout() it would not.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", harness.BOUND_S, 0))
         self.socket.connect(str(path))
+        self.socket.settimeout(harness.BOUND_S)
         self.file = self.socket.makefile("rb")
 
     def __enter__(self):
