@@ -94,16 +94,17 @@ enum ng_mode {
  * of `gates`, and the fields marked so by each hit's atomic additions. */
 struct ng_gate {
 	__u64 lease_until_ns; /* CLOCK_MONOTONIC: from then on `fallback` holds; 0: no end */
-	__s64 tokens;	      /* sampled: calls that the window may still take; hits take */
-	__s64 burst_left;     /* burst: calls that it may still take; hits take */
-	__u32 mode;	      /* enum ng_mode … */
-	__u32 fallback;	      /* … when the lease is over */
+	__s64 tokens;	  /* calls that the window, or a limited count, may still take; hits take */
+	__s64 burst_left; /* burst: calls that it may still take; hits take */
+	__u32 mode;	  /* enum ng_mode … */
+	__u32 fallback;	  /* … when the lease is over */
 	__u32 probability; /* sampled: a call in a window counts if 32 random bits are not above */
 	__u32 window_open; /* sampled: not 0 while calls count */
 	__u32 burst_limited; /* burst: not 0 where burst_left counts */
+	__u32 count_limited; /* count: not 0 where running out of tokens is told */
 	__u32 window;	     /* index in `windows` that calls are noted in while one is open */
 	__u32 generation;    /* one more at each change of mode */
-	__u32 pad[3];
+	__u32 pad[2];
 };
 
 /** One CPU's share of what a gate's hits became: hits = delivered + sampled_out + lost. Writer:

@@ -1,6 +1,7 @@
 /*
  * The gate: what an armed hit of a process does. A mode change is a write to its gate, never a
- * reload. The decision builds on the host too, where its unit test goes through all modes and edges.
+ * reload. The decision builds on the host too, where its unit test goes through all modes and
+ * edges.
  */
 #ifndef NG_BPF_GATE_BPF_H
 #define NG_BPF_GATE_BPF_H
@@ -46,6 +47,8 @@ static inline __attribute__((always_inline)) __u32 ng_gate_decide(
 
 	switch (ng_gate_mode(seen, now_ns)) {
 	case NG_MODE_COUNT:
+		/* It goes on counting exactly until it is disarmed. */
+		return NG_VERDICT_DELIVER | (seen->count_limited ? ng_gate_take(&gate->tokens) : 0);
 	case NG_MODE_FULL:
 		return NG_VERDICT_DELIVER;
 	case NG_MODE_SAMPLED:

@@ -11,6 +11,9 @@
  * is looked up. Known at load, so that the programs have the one way only. */
 const volatile __u32 ng_has_gates = 0;
 
+/* Is every exec of the machine to be told? Writer: user space. */
+volatile __u32 ng_tell_execs = 0;
+
 /* Windows that are open. Writer: user space, atomic additions; reader: each switch. */
 volatile __u32 ng_windows_open = 0;
 

@@ -84,7 +84,8 @@ static __always_inline void ng_tell(struct ng_proc_event *event, struct task_str
 }
 
 /* The row of a key in a window, claimed if it is new. */
-static __always_inline struct ng_window_row *ng_window_row_of(struct ng_window_table *window, __u64 key)
+static __always_inline struct ng_window_row *ng_window_row_of(
+	struct ng_window_table *window, __u64 key)
 {
 	const __u32 hash = (__u32)((key * 0x9e3779b97f4a7c15ull) >> 40);
 
@@ -206,8 +207,8 @@ static __always_inline void ng_window_ran(struct task_struct *task, __u64 since_
 		ng_lose(NG_LOST_WINDOW_FULL);
 }
 
-/* Each switch of each CPU; attached while windows are wanted. Threads are corrected for dead time by
- * the time that they were on a CPU, and only switches tell that within a millisecond. */
+/* Each switch of each CPU; attached while windows are wanted. Threads are corrected for dead time
+ * by the time that they were on a CPU, and only switches tell that within a millisecond. */
 SEC("tp_btf/sched_switch")
 int BPF_PROG(ng_switch, bool preempt, struct task_struct *previous, struct task_struct *next)
 {
@@ -270,7 +271,7 @@ int BPF_PROG(ng_exec, struct task_struct *task)
 	ng_event_file(&event, task->mm->exe_file);
 	image.inode = event.image_inode;
 	image.device = event.image_device;
-	if (ng_target_of(task)) {
+	if (ng_target_of(task) || ng_tell_execs) {
 		ng_tell(&event, task);
 	} else if (bpf_map_lookup_elem(&images, &image)) {
 		ng_follow(task);

@@ -1,6 +1,6 @@
 /*
- * The few kernel fields that the programs read. Only their names count: libbpf moves the accesses to
- * where the running kernel has them (CO-RE), so no vmlinux.h of the building machine is needed.
+ * The few kernel fields that the programs read. Only their names count: libbpf moves the accesses
+ * to where the running kernel has them (CO-RE), so no vmlinux.h of the building machine is needed.
  */
 #ifndef NG_BPF_TASK_BPF_H
 #define NG_BPF_TASK_BPF_H

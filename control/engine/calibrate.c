@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "control/engine/calibration_file.h"
+#include "control/engine/gauge.h"
 #include "control/engine/stand.h"
 #include "control/engine/uprobe.h"
 #include "core/base/clock.h"
@@ -17,19 +18,12 @@
  * Short batches, so that few of them are interrupted and the median is one that was not; in rounds
  * over all loops, so that each sees the whole of what else the machine did meanwhile.
  */
-#define BATCH_NS	  50e3
-#define BATCHES_MAX	  128 /* a round */
-#define ROUNDS		  10
-#define ROUND_NS	  (4 * NG_NS_PER_MS)
-#define WINDOWS		  10
-#define WINDOW_NS	  NG_NS_PER_MS
-#define ITERATIONS_MAX	  1024
-#define UNARMED_BATCHES	  64
-#define UNARMED_BATCH_MAX NG_NS_PER_MS
-
-/* Window logs note iterations that take a quarter of a hit; an unarmed one takes 2 ns, and the
- * clock 25. */
-#define THRESHOLD_SHARE 0.25
+#define BATCH_NS       50e3
+#define BATCHES_MAX    128 /* a round */
+#define ROUNDS	       10
+#define ROUND_NS       (4 * NG_NS_PER_MS)
+#define WINDOWS	       10
+#define ITERATIONS_MAX 1024
 
 struct loop_run {
 	uint32_t site;	     /* its number at the engine */
@@ -196,25 +190,6 @@ static int measure_armed(struct run *run, int rounds)
 	return error ? error : check_counts(run);
 }
 
-/* What an iteration takes when nothing is armed. */
-static int measure_unarmed(struct run *run, int number, uint32_t iterations, double *ret_ns)
-{
-	const struct ng_batches batches = {.loop = number,
-		.iterations = iterations,
-		.batches = UNARMED_BATCHES,
-		.time_ns = UNARMED_BATCH_MAX};
-	double values[UNARMED_BATCHES];
-	struct ng_times times;
-	int error = ng_stand_run(run->stand, &batches, &times, run->diag);
-
-	if (error)
-		return error;
-	for (size_t i = 0; i < times.count; i++)
-		values[i] = (double)times.ns[i] / iterations;
-	*ret_ns = ng_quartiles_of(values, times.count).median;
-	return 0;
-}
-
 static int conclude_armed(struct run *run, struct ng_calibration *calibration)
 {
 	for (int i = 0; i < run->loop_count; i++) {
@@ -222,7 +197,8 @@ static int conclude_armed(struct run *run, struct ng_calibration *calibration)
 		struct ng_cost *cost = &calibration->costs[i];
 		struct ng_quartiles armed = ng_quartiles_of(loop->batch_ns, loop->batch_count);
 		double unarmed_ns;
-		int error = measure_unarmed(run, i, loop->iterations, &unarmed_ns);
+		int error =
+			ng_stand_unarmed(run->stand, i, loop->iterations, &unarmed_ns, run->diag);
 
 		if (error)
 			return error;
@@ -240,52 +216,58 @@ static int conclude_armed(struct run *run, struct ng_calibration *calibration)
 	return 0;
 }
 
-/* Arms once for WINDOW_NS. A window that the child slept through is left out. */
-static int run_window(struct run *run, int number, double hit_ns)
+/* Arms once. A window that the child slept through is left out. */
+static int run_window(
+	struct run *run, struct ng_gauge *gauge, int number, const struct ng_cost *cost)
 {
-	const struct timespec dwell = {.tv_nsec = WINDOW_NS};
-	const struct ng_watch watch = {
-		.loop = number, .threshold_ns = (uint32_t)(hit_ns * THRESHOLD_SHARE)};
 	struct loop_run *loop = &run->loops[number];
-	struct ng_armed *armed;
-	struct ng_window window;
-	struct ng_times times;
-	double unarmed_ns;
-	int error;
+	struct ng_gauge_reading reading;
+	int error = ng_gauge_read(gauge, number, cost->median_ns, &reading, run->diag);
 
-	error = measure_unarmed(run, number, 1, &unarmed_ns);
-	if (!error)
-		error = ng_stand_watch(run->stand, &watch, run->diag);
 	if (error)
-		return error;
-	error = arm(run, &loop->site, 1, &armed);
-	if (error)
-		return error;
-	(void)nanosleep(&dwell, NULL); /* a shorter window does no harm */
-	ng_armed_free(armed);
-	error = ng_stand_unwatch(run->stand, &times, run->diag);
-	if (error)
-		return error;
-	const struct ng_window_log log = {.ns = times.ns,
-		.index = times.index,
-		.count = times.count,
-		.unarmed_ns = unarmed_ns};
-	if (ng_window_measure(&log, &window))
-		return 0;
-	loop->window_ns[loop->window_count] = window.hit_ns;
-	loop->edge_ns[loop->window_count++] = window.edge_ns;
+		return error == -ENODATA ? 0 : error;
+	loop->window_ns[loop->window_count] = reading.window.hit_ns;
+	loop->edge_ns[loop->window_count++] = reading.window.edge_ns;
 	return 0;
+}
+
+/** What windows are run with: their hits go through a gate, and cost a little more by that. */
+struct gated {
+	struct ng_uprobe *engine;
+	struct ng_gates *gates;
+	struct ng_gauge *gauge;
+};
+
+static int gated_init(struct run *run, struct gated *gated)
+{
+	int error = ng_uprobe_open(NG_ATTACH_TRACEFS, NG_GATING_EACH, &gated->engine, run->diag);
+
+	if (!error)
+		error = ng_gates_open(gated->engine, &gated->gates, run->diag);
+	if (!error)
+		error = ng_gauge_new(
+			gated->engine, gated->gates, run->stand, &gated->gauge, run->diag);
+	return error;
+}
+
+static void gated_release(struct gated *gated)
+{
+	ng_gauge_free(gated->gauge);
+	ng_gates_close(gated->gates);
+	ng_uprobe_close(gated->engine);
 }
 
 static int measure_windows(struct run *run, struct ng_calibration *calibration)
 {
-	int error = 0;
+	struct gated gated = {0};
+	int error;
 
 	if (ng_uprobe_attach(run->engine) != NG_ATTACH_TRACEFS)
 		return 0; /* a link takes 7 ms to attach and 100 to detach */
+	error = gated_init(run, &gated);
 	for (int i = 0; !error && i < WINDOWS * run->loop_count; i++)
-		error = run_window(run, i % run->loop_count,
-			calibration->costs[i % run->loop_count].median_ns);
+		error = run_window(run, gated.gauge, i % run->loop_count,
+			&calibration->costs[i % run->loop_count]);
 	for (int i = 0; !error && i < run->loop_count; i++) {
 		struct loop_run *loop = &run->loops[i];
 		struct ng_cost *cost = &calibration->costs[i];
@@ -294,6 +276,7 @@ static int measure_windows(struct run *run, struct ng_calibration *calibration)
 		cost->edge_ns = ng_quartiles_of(loop->edge_ns, loop->window_count);
 		cost->windows = (uint32_t)loop->window_count;
 	}
+	gated_release(&gated);
 	return error;
 }
 
@@ -319,6 +302,13 @@ int ng_calibrate(struct ng_calibration *ret_calibration, struct ng_diag *diag)
 	calibration.took_ns = ng_clock_ns() - start;
 	*ret_calibration = calibration;
 	return 0;
+}
+
+double ng_calibration_hit_ns(const struct ng_calibration *calibration, enum ng_site_class class)
+{
+	const struct ng_cost *cost = &calibration->costs[class];
+
+	return cost->windows ? cost->window_ns.median : cost->median_ns;
 }
 
 int ng_calibrate_try(uint64_t *ret_hits, struct ng_diag *diag)

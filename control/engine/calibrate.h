@@ -39,6 +39,9 @@ struct ng_calibration {
 	uint64_t measured_at_s; /* Unix time */
 };
 
+/** What a hit costs in a window, at a site of a class. */
+double ng_calibration_hit_ns(const struct ng_calibration *calibration, enum ng_site_class class);
+
 /**
  * Measures, in 0.9 s: 0.3 s of it armed, 0.5 s for taking the probes out again; 1.2 s seen on
  * a machine with no CPU to spare.

@@ -13,10 +13,15 @@
 #include <unistd.h>
 
 #include "core/base/clock.h"
+#include "core/stat/quartiles.h"
 
 /* An order takes tens of milliseconds; a machine that gives the child no time for this long cannot
  * be measured. */
 #define PATIENCE_MS 3000
+
+/* The median of so many batches is one that was not interrupted. */
+#define UNARMED_BATCHES 64
+#define UNARMED_NS	NG_NS_PER_MS
 
 enum order_kind {
 	ORDER_BATCHES = 1,
@@ -264,4 +269,23 @@ int ng_stand_unwatch(struct ng_stand *stand, struct ng_times *ret_times, struct 
 	if (!error)
 		get_times(stand, ret_times);
 	return error;
+}
+
+int ng_stand_unarmed(struct ng_stand *stand, enum ng_loop_number loop, uint32_t iterations,
+	double *ret_ns, struct ng_diag *diag)
+{
+	const struct ng_batches batches = {.loop = loop,
+		.iterations = iterations,
+		.batches = UNARMED_BATCHES,
+		.time_ns = UNARMED_NS};
+	double values[UNARMED_BATCHES];
+	struct ng_times times;
+	int error = ng_stand_run(stand, &batches, &times, diag);
+
+	if (error)
+		return error;
+	for (size_t i = 0; i < times.count; i++)
+		values[i] = (double)times.ns[i] / iterations;
+	*ret_ns = ng_quartiles_of(values, times.count).median;
+	return 0;
 }

@@ -53,6 +53,11 @@ struct ng_batches {
 int ng_stand_run(struct ng_stand *stand, const struct ng_batches *batches,
 	struct ng_times *ret_times, struct ng_diag *diag);
 
+/** What an iteration takes while nothing is armed: the median of some batches, in ns.
+ * @return as ng_stand_run() */
+int ng_stand_unarmed(struct ng_stand *stand, enum ng_loop_number loop, uint32_t iterations,
+	double *ret_ns, struct ng_diag *diag);
+
 /** What to run on and on. */
 struct ng_watch {
 	enum ng_loop_number loop;

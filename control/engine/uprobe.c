@@ -40,13 +40,14 @@ struct defined_site {
 
 struct ng_uprobe {
 	struct ng_probe *skeleton;
-	int tracefs_fd; /* -1: by links */
-	bool swaps;	/* the kernel may swap inherited events between tasks */
-	char group[NG_TRACEFS_GROUP_MAX];
+	int tracefs_fd;			  /* -1: by links */
+	bool swaps;			  /* the kernel may swap inherited events between tasks */
+	char group[NG_TRACEFS_GROUP_MAX]; /* of the process … */
+	unsigned int number;		  /* … and which of its engines this is */
 	struct defined_site *sites;
 	size_t site_count;
 	struct ring_buffer *events;
-	struct ng_gate *gates; /* mapped; NULL: not yet */
+	struct ng_gate *gates;	     /* mapped; NULL: not yet */
 	ng_uprobe_on_event on_event; /* of the drain under way */
 	void *event_context;
 };
@@ -173,11 +174,13 @@ static int refuse_namespace(struct ng_diag *diag)
 int ng_uprobe_open(enum ng_attach attach, enum ng_gating gating, struct ng_uprobe **ret_engine,
 	struct ng_diag *diag)
 {
+	static unsigned int engines;
 	struct ng_uprobe *engine = calloc(1, sizeof(*engine));
 	int error;
 
 	if (!engine)
 		return -ENOMEM;
+	engine->number = __atomic_fetch_add(&engines, 1, __ATOMIC_RELAXED);
 	engine->tracefs_fd = -1;
 	raise_descriptor_limit();
 	/* No hit would be known as a target's, and living runs' events would be swept as dead
@@ -378,7 +381,7 @@ int ng_uprobe_add_site(struct ng_uprobe *engine, int image_fd, uint64_t offset, 
 		return -ENOMEM;
 	site->image_fd = image_fd;
 	site->offset = offset;
-	(void)snprintf(site->name, sizeof(site->name), "site%u", number);
+	(void)snprintf(site->name, sizeof(site->name), "engine%u_site%u", engine->number, number);
 	if (engine->tracefs_fd >= 0)
 		error = define_and_hold(engine, site, number, diag);
 	if (error)
@@ -706,12 +709,27 @@ void ng_uprobe_unwatch(struct ng_uprobe *engine, pid_t pid)
 	(void)bpf_map_delete_elem(bpf_map__fd(engine->skeleton->maps.targets), &tgid);
 }
 
+void ng_uprobe_unwatch_gate(struct ng_uprobe *engine, pid_t pid, uint32_t gate)
+{
+	const __u32 tgid = (__u32)pid;
+	struct ng_target target;
+
+	if (!bpf_map_lookup_elem(bpf_map__fd(engine->skeleton->maps.targets), &tgid, &target) &&
+		target.gate == gate)
+		ng_uprobe_unwatch(engine, pid);
+}
+
 int ng_uprobe_watch_image(struct ng_uprobe *engine, const struct ng_image_key *image)
 {
 	const __u32 watched = 1;
 	int fd = bpf_map__fd(engine->skeleton->maps.images);
 
 	return bpf_map_update_elem(fd, image, &watched, BPF_ANY) ? -errno : 0;
+}
+
+void ng_uprobe_watch_execs(struct ng_uprobe *engine, bool all)
+{
+	engine->skeleton->bss->ng_tell_execs = all;
 }
 
 int ng_uprobe_drain(struct ng_uprobe *engine, ng_uprobe_on_event on_event, void *context)

@@ -134,8 +134,14 @@ void ng_uprobe_settle(struct ng_uprobe *engine);
 int ng_uprobe_watch(struct ng_uprobe *engine, pid_t pid, const struct ng_target *target);
 void ng_uprobe_unwatch(struct ng_uprobe *engine, pid_t pid);
 
+/** Ends watching, unless somebody watches the process for another gate by now. */
+void ng_uprobe_unwatch_gate(struct ng_uprobe *engine, pid_t pid, uint32_t gate);
+
 /** Watches a file: every exec of it is told, by whatever process. */
 int ng_uprobe_watch_image(struct ng_uprobe *engine, const struct ng_image_key *image);
+
+/** Is every exec of the machine to be told, not only those of watched processes and files? */
+void ng_uprobe_watch_execs(struct ng_uprobe *engine, bool all);
 
 /** Called for each process event, in the order in which they happened on a CPU. */
 typedef void (*ng_uprobe_on_event)(const struct ng_proc_event *event, void *context);

@@ -112,6 +112,21 @@ bool ng_process_has_kernels_view(void)
 	       is_in("/proc/self/ns/time", NG_FIRST_TIME_NAMESPACE);
 }
 
+int ng_process_owner(pid_t pid, struct ng_owner *ret_owner)
+{
+	char path[PATH_BYTES], text[4096];
+	const char *line;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	if (read_small(path, text, sizeof(text)))
+		return -ESRCH;
+	line = strstr(text, "\nUid:");
+	return line && sscanf(line, "\nUid: %u %u %u", &ret_owner->real, &ret_owner->effective,
+			       &ret_owner->saved) == 3
+		       ? 0
+		       : -ESRCH;
+}
+
 uint64_t ng_process_ticks(uint64_t start_ns)
 {
 	return start_ns / (NG_NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK));
@@ -179,6 +194,50 @@ int ng_process_threads(pid_t pid, struct ng_threads *ret_threads)
 		return -ESRCH;
 	}
 	*ret_threads = threads;
+	return 0;
+}
+
+void ng_thread_times_release(struct ng_thread_times *times)
+{
+	free(times->items);
+	*times = (struct ng_thread_times)NG_THREAD_TIMES_INIT;
+}
+
+static int by_tid(const void *left, const void *right)
+{
+	const pid_t a = ((const struct ng_thread_time *)left)->tid;
+	const pid_t b = ((const struct ng_thread_time *)right)->tid;
+
+	return (a > b) - (a < b);
+}
+
+int ng_process_thread_times(pid_t pid, size_t max, struct ng_thread_times *ret_times)
+{
+	struct ng_threads threads = NG_THREADS_INIT;
+	struct ng_thread_times times = NG_THREAD_TIMES_INIT;
+	int error = ng_process_threads(pid, &threads);
+
+	if (error)
+		return error;
+	times.items = calloc(threads.count, sizeof(*times.items));
+	error = times.items ? 0 : -ENOMEM;
+	for (size_t i = 0; !error && i < threads.count && times.count < max; i++) {
+		struct ng_thread_time *time = &times.items[times.count];
+		char path[PATH_BYTES], text[64];
+
+		(void)snprintf(
+			path, sizeof(path), "/proc/%d/task/%d/schedstat", pid, threads.tids[i]);
+		time->tid = threads.tids[i];
+		/* "on-CPU-ns waiting-ns slices"; gone in between: left out */
+		if (!read_small(path, text, sizeof(text)) &&
+			sscanf(text, "%" SCNu64, &time->cpu_ns) == 1)
+			times.count++;
+	}
+	ng_threads_release(&threads);
+	if (error)
+		return error;
+	qsort(times.items, times.count, sizeof(*times.items), by_tid);
+	*ret_times = times;
 	return 0;
 }
 

@@ -49,6 +49,16 @@ int ng_process_find(pid_t pid, struct ng_process *ret_process, struct ng_diag *d
  */
 bool ng_process_has_kernels_view(void);
 
+/** The owners of a process. */
+struct ng_owner {
+	uid_t real;
+	uid_t effective;
+	uid_t saved;
+};
+
+/** Reads a process's owners. @return 0; -ESRCH */
+int ng_process_owner(pid_t pid, struct ng_owner *ret_owner);
+
 /** The start time that BPF tells (ns on the boot clock) in the ticks of ng_process. */
 uint64_t ng_process_ticks(uint64_t start_ns);
 
@@ -69,6 +79,28 @@ void ng_threads_release(struct ng_threads *threads);
 
 /** The threads of a process that still have memory: no zombies. @return 0; -ESRCH; -ENOMEM */
 int ng_process_threads(pid_t pid, struct ng_threads *ret_threads);
+
+/** A thread, and the CPU time that it has used; up to a scheduler's tick ago while it runs. */
+struct ng_thread_time {
+	pid_t tid;
+	uint64_t cpu_ns;
+};
+
+struct ng_thread_times {
+	struct ng_thread_time *items; /* by tid */
+	size_t count;
+};
+
+#define NG_THREAD_TIMES_INIT                                                                       \
+	{                                                                                          \
+		.items = NULL, .count = 0                                                          \
+	}
+
+void ng_thread_times_release(struct ng_thread_times *times);
+
+/** The living threads' CPU times. Cost: some 10 us a thread. @param max of them, at the most
+ * @return 0; -ESRCH; -ENOMEM */
+int ng_process_thread_times(pid_t pid, size_t max, struct ng_thread_times *ret_times);
 
 /** Has a thread memory still: has it not begun to exit? */
 bool ng_process_has_memory(pid_t pid, pid_t tid);

@@ -216,14 +216,14 @@ static size_t next_group(struct ng_estimate *estimate)
  * is kept constant: such windows are pooled.
  */
 static double weight_of(
-	const struct ng_armed *window, double ran_ns, double free_ns, double cost_ns)
+	const struct ng_estimate_window *window, double ran_ns, double free_ns, double cost_ns)
 {
 	const double least_ns = fmax(free_ns, FREE_HITS_MIN * cost_ns);
 
 	return least_ns > 0 ? ran_ns / least_ns * window->stratum_ns / window->open_ns : 0;
 }
 
-static void add_exposure(struct sums *sums, const struct ng_armed *window,
+static void add_exposure(struct sums *sums, const struct ng_estimate_window *window,
 	const struct ng_exposure *exposure, double cost_ratio)
 {
 	const double free_ns = exposure->ran_ns - cost_ratio * exposure->dead_ns;
@@ -234,7 +234,7 @@ static void add_exposure(struct sums *sums, const struct ng_armed *window,
 	sums->free_ns += weight * free_ns;
 }
 
-int ng_estimate_add(struct ng_estimate *estimate, const struct ng_armed *window,
+int ng_estimate_add(struct ng_estimate *estimate, const struct ng_estimate_window *window,
 	const struct ng_exposure *exposures, size_t count)
 {
 	const double spread = NORMAL_95 * window->cost_error_ratio;

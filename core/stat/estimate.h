@@ -21,7 +21,7 @@ struct ng_estimate;
 #define NG_ESTIMATE_THREADS_MAX 1024 /* told apart, 1.1 KiB each; further ones are pooled */
 
 /** A window, and what a hit in it took from the thread that made it, as calibrated. */
-struct ng_armed {
+struct ng_estimate_window {
 	double stratum_ns; /* the time that it stands for: in which its moment was drawn */
 	double open_ns;
 	double cost_ns;		 /* where sites differ: about their mean */
@@ -74,7 +74,7 @@ void ng_estimate_reset(struct ng_estimate *estimate);
  *
  * @return 0; -ENOMEM: the window was not added
  */
-int ng_estimate_add(struct ng_estimate *estimate, const struct ng_armed *window,
+int ng_estimate_add(struct ng_estimate *estimate, const struct ng_estimate_window *window,
 	const struct ng_exposure *exposures, size_t count);
 
 /**

@@ -376,7 +376,8 @@ static void run_to(struct sim *sim, double end_ns)
 	}
 }
 
-static int close_window(struct sim *sim, struct ng_armed *window, struct ng_estimate *estimate)
+static int close_window(
+	struct sim *sim, struct ng_estimate_window *window, struct ng_estimate *estimate)
 {
 	struct ng_exposure exposures[SIM_THREADS_MAX + EXPOSED_MAX];
 	size_t count = sim->gone_count;
@@ -443,7 +444,7 @@ static int estimate_rate(struct sim *sim, double elapsed_ns, struct ng_estimate 
 static int run_window(
 	struct sim *sim, double begin_ns, double stratum_ns, struct ng_estimate *estimate)
 {
-	struct ng_armed window = {.stratum_ns = stratum_ns,
+	struct ng_estimate_window window = {.stratum_ns = stratum_ns,
 		/* Arming and disarming take their time. */
 		.open_ns = sim->plan->window_ns * (0.9 + 0.1 * uniform(sim)),
 		.cost_ns = sim->plan->cost_ns,

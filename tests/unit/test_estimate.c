@@ -373,7 +373,7 @@ static void windows_may_be_ended_by_a_hit(void **state)
 static void add_window(struct ng_estimate *estimate, double cost_error_ratio,
 	const struct ng_exposure *exposures, size_t count)
 {
-	const struct ng_armed window = {.stratum_ns = 100 * MS,
+	const struct ng_estimate_window window = {.stratum_ns = 100 * MS,
 		.open_ns = 1 * MS,
 		.cost_ns = 1 * US,
 		.cost_error_ratio = cost_error_ratio};
