@@ -55,6 +55,17 @@ bool ng_selector_equals(const struct ng_selector *a, const struct ng_selector *b
 	       a->has_uid == b->has_uid && (!a->has_uid || a->uid == b->uid);
 }
 
+bool ng_selector_means(const struct ng_selector *asked, const struct ng_selector *held)
+{
+	const struct ng_selector by_pid = {.pid = asked->pid};
+
+	if (asked->all)
+		return !asked->has_uid || (held->has_uid && held->uid == asked->uid);
+	if (asked->pid && ng_selector_equals(asked, &by_pid))
+		return held->pid == asked->pid;
+	return ng_selector_equals(asked, held);
+}
+
 /* Does a set like "[a-z]" or "[!a]" take the letter? Its end goes to ret_end; NULL where the '[' is
  * no set but itself. */
 static bool set_takes(const char *set, char letter, const char **ret_end)

@@ -29,6 +29,12 @@ bool ng_selector_is_empty(const struct ng_selector *selector);
 
 bool ng_selector_equals(const struct ng_selector *a, const struct ng_selector *b);
 
+/**
+ * Does a request mean what was asked for by `held`? By the same words; by a pid alone, whatever
+ * else was said of that pid; by `all`, everything, or with a uid what is of that uid alone. Pure.
+ */
+bool ng_selector_means(const struct ng_selector *asked, const struct ng_selector *held);
+
 /** What a process is, as far as selectors ask; texts are borrowed. */
 struct ng_candidate {
 	pid_t pid;

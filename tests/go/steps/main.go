@@ -4,15 +4,19 @@
 //	    N       N calls on each of G goroutines; prints the calls and what one took
 //	    go      calls on G goroutines until told otherwise; prints "going" when each has begun
 //	    rest    ends that; prints the calls since "go"
+//	    exec    executes itself anew
+//	    spawn   has a child of the same program take the lines from now on
 package main
 
 import (
 	"bufio"
 	"fmt"
 	"os"
+	"os/exec"
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -71,6 +75,14 @@ func (r *runners) rest() {
 	fmt.Printf("{\"time.Now\": %d}\n", r.calls)
 }
 
+func spawn() {
+	child := exec.Command("/proc/self/exe", os.Args[1:]...)
+	child.Stdin, child.Stdout, child.Stderr = os.Stdin, os.Stdout, os.Stderr
+	if err := child.Run(); err != nil {
+		panic(err)
+	}
+}
+
 func main() {
 	var r *runners
 	g, _ := strconv.Atoi(os.Args[1])
@@ -81,6 +93,10 @@ func main() {
 			r = start(g)
 		case "rest":
 			r.rest()
+		case "exec":
+			panic(syscall.Exec("/proc/self/exe", os.Args, os.Environ()))
+		case "spawn":
+			spawn()
 		default:
 			n, _ := strconv.Atoi(input.Text())
 			step(n, g)

@@ -1,0 +1,664 @@
+#include "control/plane/member_inside.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/cleanup.h"
+#include "core/base/clock.h"
+
+/* A window that has not come back after this is one of a daemon that hangs, or was stopped. */
+#define WINDOW_PATIENCE_NS (500 * NG_NS_PER_MS)
+
+/* Windows after which a process that was hardly seen is taken to call hardly ever. */
+#define GUESS_WINDOWS 10
+
+/* The rate "now" is of the last 10 to 20 seconds. */
+#define RECENT_NS (10 * NG_NS_PER_S)
+
+/* --- making one --------------------------------------------------------------------------------
+ */
+
+static bool same_function(const struct ng_site *a, const struct ng_site *b)
+{
+	return !strcmp(a->function, b->function) &&
+	       (a->source == b->source ||
+		       (a->source && b->source && !strcmp(a->source, b->source)));
+}
+
+static uint32_t function_of(
+	struct ng_member *member, const struct ng_traced_image *image, const struct ng_site *site)
+{
+	size_t i = 0;
+
+	while (i < member->function_count && !same_function(member->functions[i].site, site))
+		i++;
+	if (i == NG_MEMBER_FUNCTIONS_MAX)
+		return NG_MEMBER_FUNCTIONS_MAX;
+	if (i == member->function_count) {
+		member->functions[i] = (struct member_function){.site = site, .missing = ""};
+		member->function_count++;
+	}
+	for (size_t k = 0; k < image->sites.gap_count; k++) {
+		const struct ng_gap *gap = &image->sites.gaps[k];
+
+		if (!gap->function || !strcmp(gap->function, site->function))
+			member->functions[i].missing = gap->text;
+	}
+	return (uint32_t)i;
+}
+
+static int take_sites(struct ng_member *member, struct ng_traced_image *const *images, size_t count)
+{
+	const struct ng_member_context *context = &member->context;
+	size_t total = 0;
+
+	for (size_t i = 0; i < count; i++)
+		total += images[i]->sites.count;
+	if (total > NG_WINDOW_SITES_MAX)
+		return -E2BIG;
+	member->sites = calloc(total, sizeof(*member->sites));
+	member->tracepoints = calloc(total, sizeof(*member->tracepoints));
+	member->numbers = calloc(total, sizeof(*member->numbers));
+	if (!member->sites || !member->tracepoints || !member->numbers)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++) {
+		for (size_t k = 0; k < images[i]->sites.count; k++) {
+			const struct ng_site *site = &images[i]->sites.items[k];
+			struct member_site *own = &member->sites[member->site_count];
+
+			own->number = images[i]->numbers[k];
+			own->image = images[i];
+			own->function = function_of(member, images[i], site);
+			own->hit_ns = ng_calibration_hit_ns(context->calibration, site->class);
+			if (own->function < NG_MEMBER_FUNCTIONS_MAX &&
+				!member->functions[own->function].hit_ns)
+				member->functions[own->function].hit_ns = own->hit_ns;
+			member->numbers[member->site_count] = own->number;
+			member->tracepoints[member->site_count++] =
+				ng_uprobe_tracepoint(context->engine, own->number);
+		}
+	}
+	return 0;
+}
+
+static int watch(struct ng_member *member)
+{
+	const struct ng_target target = {.gate = member->gate_index};
+
+	return ng_uprobe_watch(member->context.engine, member->process.pid, &target);
+}
+
+static int take_gate(struct ng_member *member)
+{
+	const int index = ng_gates_take(member->context.gates);
+
+	if (index < 0)
+		return index;
+	member->gate_index = (uint32_t)index;
+	member->gate = ng_gates_at(member->context.gates, member->gate_index);
+	return 0;
+}
+
+int ng_member_new(const struct ng_member_context *context, const struct ng_process *process,
+	struct ng_traced_image *const *images, size_t image_count, struct ng_member **ret_member)
+{
+	struct ng_member *member = calloc(1, sizeof(*member));
+	struct ng_governor_costs costs;
+	int error;
+
+	if (!member)
+		return -ENOMEM;
+	member->context = *context;
+	member->process = *process;
+	member->exec_before = UINT32_MAX;
+	member->main = images[0];
+	member->random = (unsigned int)(process->pid ^ (pid_t)process->start_ticks);
+	member->settings = (struct ng_settings){.budget_ratio = NG_BUDGET_DEFAULT};
+	member->before = member->settings;
+	error = take_sites(member, images, image_count);
+	if (!error)
+		error = ng_span_init(&member->all, member->function_count);
+	if (!error)
+		error = ng_span_init(&member->recent, member->function_count);
+	if (!error)
+		error = take_gate(member);
+	if (!error)
+		error = watch(member);
+	if (error) {
+		ng_member_free(member);
+		return error;
+	}
+	costs.hit_ns = member->sites[0].hit_ns;
+	costs.edge_ns = context->calibration->costs[NG_SITE_EMULATED].edge_ns.median;
+	ng_governor_init(&member->governor, &costs);
+	member->since_ns = member->ticked_ns = ng_clock_ns();
+	(void)ng_process_cpu_time(process->pid, &member->since_cpu_ns); /* 0: it is gone */
+	member->cpu_ns = member->since_cpu_ns;
+	*ret_member = member;
+	return 0;
+}
+
+const struct member_site *ng_member_site(const struct ng_member *member, uint32_t number)
+{
+	for (size_t i = 0; i < member->site_count; i++) {
+		if (member->sites[i].number == number)
+			return &member->sites[i];
+	}
+	return NULL;
+}
+
+/* Is this count of this process, at one of its sites? */
+bool ng_member_owns(const struct ng_member *member, const struct ng_count_key *key)
+{
+	return (pid_t)key->tgid == member->process.pid && ng_member_site(member, key->site) &&
+	       key->exec_id >= member->exec_from && key->exec_id < member->exec_before &&
+	       ng_process_ticks(key->start_ns) == member->process.start_ticks;
+}
+
+bool ng_member_is_idle(const struct ng_member *member)
+{
+	return !member->is_busy && !member->armed;
+}
+
+/* Or they would be found under the next member with this process. */
+static void forget_counts(const struct ng_member *member)
+{
+	struct ng_tallies tallies = NG_TALLIES_INIT;
+
+	if (ng_uprobe_read(member->context.engine, &tallies))
+		return; /* out of memory: they take up room, no more */
+	for (size_t i = 0; i < tallies.count; i++) {
+		if (ng_member_owns(member, &tallies.items[i].key))
+			ng_uprobe_forget(member->context.engine, &tallies.items[i].key);
+	}
+	ng_tallies_release(&tallies);
+}
+
+void ng_member_free(struct ng_member *member)
+{
+	if (!member)
+		return;
+	if (member->gate_index) {
+		forget_counts(member);
+		ng_uprobe_unwatch_gate(
+			member->context.engine, member->process.pid, member->gate_index);
+		ng_gates_give(member->context.gates, member->gate_index);
+	}
+	ng_span_release(&member->all);
+	ng_span_release(&member->recent);
+	free(member->sites);
+	free(member->tracepoints);
+	free(member->numbers);
+	free(member);
+}
+
+bool ng_member_uses(const struct ng_member *member, const struct ng_traced_image *image)
+{
+	for (size_t i = 0; i < member->site_count; i++) {
+		if (member->sites[i].image == image)
+			return true;
+	}
+	return false;
+}
+
+pid_t ng_member_pid(const struct ng_member *member)
+{
+	return member->process.pid;
+}
+
+uint64_t ng_member_start_ticks(const struct ng_member *member)
+{
+	return member->process.start_ticks;
+}
+
+const struct ng_settings *ng_member_settings(const struct ng_member *member)
+{
+	return &member->settings;
+}
+
+uint64_t ng_member_lease(const struct ng_member *member)
+{
+	return member->lease_until_ns;
+}
+
+/* --- jobs, in a worker --------------------------------------------------------------------------
+ */
+
+struct ng_member *ng_member_of_job(struct ng_job *job)
+{
+	return (struct ng_member *)((char *)job - offsetof(struct ng_member, job));
+}
+
+static void run_arm(struct ng_job *job)
+{
+	struct ng_member *member = ng_member_of_job(job);
+	const struct ng_site_numbers numbers = {
+		.items = member->numbers, .count = member->site_count};
+
+	member->job_error = ng_uprobe_arm(
+		member->context.engine, member->process.pid, numbers, false, &member->armed, NULL);
+}
+
+static void run_disarm(struct ng_job *job)
+{
+	struct ng_member *member = ng_member_of_job(job);
+
+	ng_armed_free(member->armed);
+	member->armed = NULL;
+	member->job_error = 0;
+}
+
+static void run_window(struct ng_job *job)
+{
+	struct ng_member *member = ng_member_of_job(job);
+
+	member->job_error = ng_window_run(
+		member->context.gates, &member->order, &member->parts, &member->times);
+}
+
+static void post(struct ng_member *member, enum ng_job_kind kind)
+{
+	static void (*const runs[])(struct ng_job *) = {
+		[NG_JOB_ARM] = run_arm, [NG_JOB_DISARM] = run_disarm, [NG_JOB_WINDOW] = run_window};
+
+	member->job = (struct ng_job){.kind = kind, .run = runs[kind]};
+	member->is_busy = true;
+	ng_workers_post(member->context.workers, &member->job);
+}
+
+/* --- the gate -----------------------------------------------------------------------------------
+ */
+
+/* What the gate is to do, by what was asked for and how it is armed. Sampled calls that are armed
+ * steadily all count. */
+static enum ng_mode gate_mode(const struct ng_member *member)
+{
+	if (member->leaving || member->ended)
+		return NG_MODE_OFF;
+	switch (member->governor.plan.arming) {
+	case NG_ARMING_NONE:
+		return NG_MODE_OFF;
+	case NG_ARMING_WINDOWS:
+		return NG_MODE_SAMPLED;
+	default:
+		return member->settings.mode == NG_MODE_SAMPLED ? NG_MODE_COUNT
+								: member->settings.mode;
+	}
+}
+
+static void set_gate(struct ng_member *member)
+{
+	struct ng_gate *gate = member->gate;
+	const enum ng_mode mode = gate_mode(member);
+
+	if (mode == gate->mode && !member->gate_is_stale)
+		return;
+	member->gate_is_stale = false;
+	if (mode != NG_MODE_SAMPLED)
+		__atomic_store_n(&gate->tokens, 0, __ATOMIC_RELAXED); /* a window ends */
+	gate->lease_until_ns = member->lease_until_ns;
+	gate->fallback = NG_MODE_OFF;
+	gate->burst_limited = member->settings.events > 0;
+	gate->burst_left = (__s64)member->settings.events;
+	gate->count_limited = !member->governor.must_be_steady;
+	if (mode == NG_MODE_COUNT)
+		__atomic_store_n(&gate->tokens, member->governor.plan.tokens, __ATOMIC_RELAXED);
+	gate->generation++;
+	/* Release: who sees the mode sees what belongs to it. */
+	__atomic_store_n(&gate->mode, mode, __ATOMIC_RELEASE);
+}
+
+uint64_t ng_member_tally(const struct ng_member *member, struct ng_gate_tally *ret_tally)
+{
+	if (ng_gates_tally(member->context.gates, member->gate_index, ret_tally))
+		*ret_tally = (struct ng_gate_tally){0};
+	return ret_tally->hits;
+}
+
+/* --- learning -----------------------------------------------------------------------------------
+ */
+
+struct exposures {
+	struct ng_exposure items[NG_WINDOW_ROWS];
+	size_t count;
+};
+
+static struct ng_exposure *exposure_of(struct exposures *exposures, uint32_t tid)
+{
+	for (size_t i = 0; i < exposures->count; i++) {
+		if (exposures->items[i].tid == tid)
+			return &exposures->items[i];
+	}
+	if (exposures->count == NG_WINDOW_ROWS)
+		return NULL;
+	exposures->items[exposures->count] = (struct ng_exposure){.tid = tid};
+	return &exposures->items[exposures->count++];
+}
+
+/* The window's parts by thread: time, dead time, and the calls of one function. */
+static void collect_exposures(
+	const struct ng_member *member, uint32_t function, struct exposures *exposures)
+{
+	const struct ng_window_parts *parts = &member->parts;
+	const double length_ns = (double)(parts->closed_ns - parts->opened_ns);
+
+	exposures->count = 0;
+	for (size_t i = 0; i < parts->count; i++) {
+		const struct ng_window_part *part = &parts->items[i];
+		struct ng_exposure *exposure = exposure_of(exposures, part->tid);
+		const struct member_site *site;
+
+		if (!exposure)
+			continue;
+		if (part->is_time) {
+			exposure->ran_ns += (double)part->value;
+			continue;
+		}
+		site = ng_member_site(member, part->site);
+		if (!site)
+			continue; /* cannot be: only our own sites are armed */
+		exposure->dead_ns +=
+			(double)part->value * site->hit_ns * member->context.cost->scale;
+		if (site->function == function)
+			exposure->calls += (uint32_t)part->value;
+	}
+	/* Its CPU has not switched since switches are followed: it ran all the time. */
+	for (size_t i = 0; i < exposures->count; i++) {
+		if (exposures->items[i].ran_ns <= 0)
+			exposures->items[i].ran_ns = length_ns;
+	}
+}
+
+static void learn_window(struct ng_member *member)
+{
+	const struct ng_estimate_window window = {.stratum_ns = (double)member->window_stratum_ns,
+		.open_ns = (double)(member->parts.closed_ns - member->parts.opened_ns),
+		.cost_ns = member->governor.costs.hit_ns,
+		.cost_error_ratio = member->context.cost->error_ratio};
+	struct exposures exposures;
+
+	for (uint32_t i = 0; i < member->function_count; i++) {
+		collect_exposures(member, i, &exposures);
+		for (size_t k = 0; k < exposures.count; k++)
+			member->functions[i].in_windows += exposures.items[k].calls;
+		/* Out of memory: the window is missing from the estimate, which is wider then. */
+		(void)ng_estimate_add(
+			member->all.estimates[i], &window, exposures.items, exposures.count);
+		(void)ng_estimate_add(
+			member->recent.estimates[i], &window, exposures.items, exposures.count);
+	}
+}
+
+/* --- arming -------------------------------------------------------------------------------------
+ */
+
+static double random_part(struct ng_member *member)
+{
+	return (double)rand_r(&member->random) / ((double)RAND_MAX + 1);
+}
+
+/* One window at a random time in each stratum; and strata of random length, or they might lie along
+ * a period of the program's. */
+static void begin_stratum(struct ng_member *member, uint64_t start_ns, uint64_t owed_ns)
+{
+	const struct ng_plan *plan = &member->governor.plan;
+	const uint64_t length_ns =
+		(uint64_t)((double)plan->stratum_ns * (0.5 + random_part(member)));
+	const uint64_t room_ns = length_ns > plan->window_ns ? length_ns - plan->window_ns : 1;
+
+	member->stratum_end_ns = start_ns + length_ns;
+	member->stratum_ns = length_ns + owed_ns;
+	member->due_ns = start_ns + (uint64_t)(random_part(member) * (double)room_ns);
+}
+
+static void begin_windows(struct ng_member *member, uint64_t now_ns)
+{
+	ng_span_begin(member, &member->all, now_ns);
+	ng_span_begin(member, &member->recent, now_ns);
+	for (size_t i = 0; i < member->function_count; i++)
+		member->functions[i].last.windows = 0;
+	begin_stratum(member, now_ns, 0);
+}
+
+/* What the windows said of the time that is over goes into the sums. */
+static void end_windows(struct ng_member *member, uint64_t now_ns)
+{
+	struct ng_rate rates[NG_MEMBER_FUNCTIONS_MAX];
+	const double seconds = (double)(now_ns - member->all.start_ns) / NG_NS_PER_S;
+
+	if (!member->all.start_ns)
+		return;
+	if (!ng_span_rates(member, &member->all, now_ns, rates)) {
+		for (size_t i = 0; i < member->function_count; i++) {
+			const double half =
+				(rates[i].high_hz - rates[i].low_hz) / (2 * 1.96) * seconds;
+
+			member->functions[i].calls += rates[i].hz * seconds;
+			member->functions[i].variance += half * half;
+		}
+	}
+	member->all.start_ns = member->recent.start_ns = 0;
+}
+
+static void end_steady(struct ng_member *member, uint64_t now_ns)
+{
+	if (member->steady_since_ns)
+		member->armed_ns += now_ns - member->steady_since_ns;
+	member->steady_since_ns = 0;
+}
+
+/* Brings what is armed in line with the plan. */
+static void reconcile(struct ng_member *member, uint64_t now_ns)
+{
+	const enum ng_arming arming =
+		member->leaving || member->ended ? NG_ARMING_NONE : member->governor.plan.arming;
+
+	set_gate(member);
+	if (arming != NG_ARMING_WINDOWS && member->all.start_ns)
+		end_windows(member, now_ns);
+	if (member->is_busy)
+		return;
+	if (arming != NG_ARMING_STEADY && member->armed) {
+		end_steady(member, now_ns);
+		post(member, NG_JOB_DISARM);
+	} else if (arming == NG_ARMING_STEADY && !member->armed) {
+		post(member, NG_JOB_ARM);
+	} else if (arming == NG_ARMING_WINDOWS && !member->all.start_ns) {
+		begin_windows(member, now_ns);
+	}
+}
+
+void ng_member_set(struct ng_member *member, const struct ng_settings *settings, uint64_t now_ns)
+{
+	const bool is_leased = settings->lease_ns > 0;
+
+	if (!is_leased || member->settings.mode == NG_MODE_OFF ||
+		(member->settings.mode != NG_MODE_BURST && member->settings.mode != NG_MODE_FULL))
+		member->before = is_leased ? member->settings : *settings;
+	member->settings = *settings;
+	member->gate_is_stale = true;
+	member->lease_until_ns = is_leased ? now_ns + settings->lease_ns : 0;
+	ng_governor_ask(&member->governor, settings, now_ns);
+	reconcile(member, now_ns);
+}
+
+static void end_lease(struct ng_member *member, uint64_t now_ns)
+{
+	member->settings = member->before;
+	member->gate_is_stale = true;
+	member->lease_until_ns = 0;
+	ng_governor_ask(&member->governor, &member->settings, now_ns);
+	reconcile(member, now_ns);
+}
+
+void ng_member_leave(struct ng_member *member)
+{
+	member->leaving = true;
+	reconcile(member, ng_clock_ns());
+}
+
+void ng_member_end(struct ng_member *member, uint64_t now_ns)
+{
+	member->ended = true;
+	reconcile(member, now_ns);
+}
+
+void ng_member_set_execs(struct ng_member *member, uint32_t from, uint32_t before)
+{
+	member->exec_from = from;
+	member->exec_before = before;
+}
+
+uint32_t ng_member_exec_from(const struct ng_member *member)
+{
+	return member->exec_from;
+}
+
+uint32_t ng_member_exec_before(const struct ng_member *member)
+{
+	return member->exec_before;
+}
+
+/* Not of an earlier burst, whose end was told late. */
+static bool is_burst_over(const struct ng_member *member)
+{
+	return member->settings.events &&
+	       __atomic_load_n(&member->gate->burst_left, __ATOMIC_RELAXED) <= 0;
+}
+
+void ng_member_trip(struct ng_member *member, uint64_t now_ns)
+{
+	struct ng_gate_tally tally;
+
+	if (member->settings.mode != NG_MODE_BURST)
+		ng_governor_trip(&member->governor, now_ns,
+			ng_member_tally(member, &tally) - member->ticked_hits);
+	else if (is_burst_over(member))
+		end_lease(member, now_ns);
+	reconcile(member, now_ns);
+}
+
+static void collect_window(struct ng_member *member, uint64_t now_ns)
+{
+	struct ng_gate_tally tally;
+	const uint64_t armed_ns = member->times.disarmed_ns - member->times.armed_ns;
+	const struct ng_window_cost cost = {.armed_ns = armed_ns,
+		.hits = ng_member_tally(member, &tally) - member->hits_before};
+
+	(void)now_ns;
+	member->armed_ns += armed_ns;
+	member->windows++;
+	ng_governor_charge(&member->governor, &cost);
+	if (!member->job_error && member->all.start_ns)
+		learn_window(member);
+}
+
+void ng_member_collect(struct ng_member *member, struct ng_job *job, uint64_t now_ns)
+{
+	member->is_busy = false;
+	if (job->kind == NG_JOB_WINDOW)
+		collect_window(member, now_ns);
+	else if (job->kind == NG_JOB_ARM && !member->job_error)
+		member->steady_since_ns = now_ns;
+	if (member->job_error == -ESRCH)
+		member->ended = true;
+	reconcile(member, now_ns);
+}
+
+/* --- time ---------------------------------------------------------------------------------------
+ */
+
+void ng_member_tick(struct ng_member *member, uint64_t now_ns)
+{
+	const uint64_t cpu_before = member->cpu_ns;
+	struct ng_gate_tally tally;
+	struct ng_tick tick = {
+		.now_ns = now_ns, .elapsed_ns = now_ns - member->ticked_ns, .rate_hz = -1};
+	const uint64_t hits = ng_member_tally(member, &tally);
+	struct ng_rate rates[NG_MEMBER_FUNCTIONS_MAX];
+
+	(void)ng_process_cpu_time(member->process.pid, &member->cpu_ns); /* gone: as last read */
+	tick.cpu_ns = member->cpu_ns - cpu_before;
+	if (member->steady_since_ns) {
+		tick.steady_hits = hits - member->ticked_hits;
+		if (tick.elapsed_ns)
+			tick.rate_hz = (double)tick.steady_hits / (double)tick.elapsed_ns * 1e9;
+		tick.rate_high_hz = tick.rate_hz;
+	} else if (member->all.start_ns && !ng_span_rates(member, &member->recent, now_ns, rates)) {
+		tick.rate_hz = tick.rate_high_hz = 0;
+		for (size_t i = 0; i < member->function_count; i++) {
+			tick.rate_hz += rates[i].hz;
+			tick.rate_high_hz += rates[i].high_hz;
+		}
+		/* A process that hardly runs is hardly seen, and its rate has no upper end. After
+		 * some windows a guess will do: should it be wrong, the tokens run out, within the
+		 * budget. */
+		if (rates[0].windows >= GUESS_WINDOWS && tick.rate_high_hz > 2 * tick.rate_hz)
+			tick.rate_high_hz = 2 * tick.rate_hz;
+	}
+	member->ticked_ns = now_ns;
+	member->ticked_hits = hits;
+	member->governor.costs.hit_ns = member->sites[0].hit_ns * member->context.cost->scale;
+	ng_governor_tick(&member->governor, &tick);
+	if (member->steady_since_ns)
+		__atomic_store_n(
+			&member->gate->tokens, member->governor.plan.tokens, __ATOMIC_RELAXED);
+	if (member->recent.start_ns && now_ns - member->recent.start_ns > RECENT_NS) {
+		if (!ng_span_rates(member, &member->recent, now_ns, rates)) {
+			for (size_t i = 0; i < member->function_count; i++)
+				member->functions[i].last = rates[i];
+		}
+		ng_span_begin(member, &member->recent, now_ns);
+	}
+	reconcile(member, now_ns);
+}
+
+static void start_window(struct ng_member *member)
+{
+	struct ng_gate_tally tally;
+
+	member->order = (struct ng_window_order){.pid = member->process.pid,
+		.gate = member->gate_index,
+		.tracepoints = member->tracepoints,
+		.count = member->site_count,
+		.settle_ns = NG_WINDOW_SETTLE_NS,
+		.length_ns = member->governor.plan.window_ns,
+		.tokens = member->governor.plan.tokens};
+	member->hits_before = ng_member_tally(member, &tally);
+	member->window_stratum_ns = member->stratum_ns;
+	member->window_end_ns = ng_clock_ns() + WINDOW_PATIENCE_NS;
+	post(member, NG_JOB_WINDOW);
+}
+
+uint64_t ng_member_windows(const struct ng_member *member)
+{
+	return member->windows;
+}
+
+uint64_t ng_member_window_end(const struct ng_member *member)
+{
+	return member->is_busy && member->job.kind == NG_JOB_WINDOW ? member->window_end_ns : 0;
+}
+
+uint64_t ng_member_turn(struct ng_member *member, uint64_t now_ns)
+{
+	uint64_t due_ns;
+
+	if (member->lease_until_ns && now_ns >= member->lease_until_ns)
+		end_lease(member, now_ns);
+	due_ns = member->lease_until_ns ? member->lease_until_ns : UINT64_MAX;
+	if (member->is_busy || !member->all.start_ns)
+		return due_ns;
+	if (member->due_ns <= now_ns) {
+		const bool begins = ng_governor_may_begin(&member->governor);
+		const uint64_t owed_ns = begins ? 0 : member->stratum_ns; /* too much was spent */
+
+		if (begins)
+			start_window(member);
+		begin_stratum(member,
+			member->stratum_end_ns > now_ns ? member->stratum_end_ns : now_ns, owed_ns);
+	}
+	return member->due_ns < due_ns ? member->due_ns : due_ns;
+}

@@ -1,0 +1,102 @@
+/* What a member is made of; for the files of the member alone. */
+#ifndef NG_CONTROL_PLANE_MEMBER_INSIDE_H
+#define NG_CONTROL_PLANE_MEMBER_INSIDE_H
+
+#include "control/plane/member.h"
+
+/** A stretch of time that windows speak for. */
+struct ng_span {
+	struct ng_estimate *estimates[NG_MEMBER_FUNCTIONS_MAX];
+	uint64_t start_ns; /* 0: it has not begun */
+	uint64_t start_cpu_ns;
+	struct ng_thread_times start_times;
+};
+
+struct member_site {
+	uint32_t number;
+	uint32_t function; /* index; NG_MEMBER_FUNCTIONS_MAX: not told apart */
+	const struct ng_traced_image *image;
+	double hit_ns;
+};
+
+struct member_function {
+	const struct ng_site *site; /* the first one of it */
+	const char *missing;
+	double hit_ns;
+	double calls;	     /* estimated and counted in what is over */
+	double variance;     /* of that */
+	uint64_t looked_ns;  /* when the steady rate was last worked out … */
+	double looked_calls; /* … what was counted by then … */
+	double steady_hz;    /* … and that rate */
+	uint64_t in_windows; /* calls that windows delivered */
+	struct ng_rate last; /* of the recent span before this one */
+};
+
+struct ng_member {
+	struct ng_member_context context;
+	struct ng_process process;
+	struct ng_traced_image *main;
+	struct member_site *sites;
+	uint64_t *tracepoints;
+	uint32_t *numbers;
+	size_t site_count;
+	struct member_function functions[NG_MEMBER_FUNCTIONS_MAX];
+	size_t function_count;
+	uint32_t exec_from, exec_before; /* its image's life, in terms of ng_count_key.exec_id */
+	uint32_t gate_index;
+	struct ng_gate *gate;
+	bool gate_is_stale;	     /* other settings than when it was last written */
+	struct ng_settings settings; /* asked for … */
+	struct ng_settings before;   /* … and what holds again after burst and full */
+	uint64_t lease_until_ns;     /* 0: none */
+	struct ng_governor governor;
+	struct ng_armed *armed; /* steadily */
+	bool leaving, ended;
+
+	struct ng_job job; /* one at a time */
+	bool is_busy;
+	int job_error;
+	struct ng_window_order order; /* of a window */
+	struct ng_window_times times;
+	struct ng_window_parts parts;
+	uint64_t hits_before;
+
+	uint64_t stratum_ns; /* the present one's length, and of those before without a window */
+	uint64_t stratum_end_ns;
+	uint64_t due_ns;	    /* when its window is */
+	uint64_t window_end_ns;	    /* the one under way has to be over by then */
+	uint64_t window_stratum_ns; /* the stratum of the window under way */
+	unsigned int random;
+
+	struct ng_span all, recent;
+	uint64_t since_ns;
+	uint64_t since_cpu_ns;
+	uint64_t cpu_ns; /* as last read */
+	uint64_t ticked_ns;
+	uint64_t ticked_hits; /* of the tally */
+	uint64_t armed_ns;    /* for how long it was armed */
+	uint64_t steady_since_ns;
+	uint64_t windows;
+};
+
+/** @return 0; -ENOMEM */
+int ng_span_init(struct ng_span *span, size_t function_count);
+void ng_span_release(struct ng_span *span);
+
+/** Begins anew: all that follows is of the process from now on. */
+void ng_span_begin(struct ng_member *member, struct ng_span *span, uint64_t now_ns);
+
+/** The rates of all functions over a span. @return 0; -ENOMEM */
+int ng_span_rates(const struct ng_member *member, const struct ng_span *span, uint64_t now_ns,
+	struct ng_rate rates[NG_MEMBER_FUNCTIONS_MAX]);
+
+/** The site with this number at the engine; NULL where it is not the member's. */
+const struct member_site *ng_member_site(const struct ng_member *member, uint32_t number);
+
+/** Is this count of this process, at one of its sites? */
+bool ng_member_owns(const struct ng_member *member, const struct ng_count_key *key);
+
+/** The gate's tally; all 0 where it cannot be read. @return its hits */
+uint64_t ng_member_tally(const struct ng_member *member, struct ng_gate_tally *ret_tally);
+
+#endif
