@@ -15,6 +15,7 @@
 
 #include "control/cli/options.h"
 #include "control/cli/stat_print.h"
+#include "control/cli/stat_sampled.h"
 #include "control/engine/calibrate.h"
 #include "control/plane/session.h"
 #include "control/target/launch.h"
@@ -76,6 +77,9 @@ struct stat_arguments {
 	bool at_symbol;
 	enum ng_clock_set clock_set;
 	enum ng_attach attach;
+	bool sampled;
+	double budget_ratio; /* 0: the default */
+	double rate_ratio;   /* 0: by the budget */
 };
 
 enum option_index {
@@ -89,6 +93,9 @@ enum option_index {
 	OPTION_CLOCK,
 	OPTION_ATTACH,
 	OPTION_AT_SYMBOL,
+	OPTION_MODE,
+	OPTION_BUDGET,
+	OPTION_RATE,
 	OPTION_HELP,
 };
 
@@ -104,6 +111,9 @@ static const struct ng_option option_table[] = {
 	[OPTION_ATTACH] = {0, "attach", NG_OPTION_VALUE, false},
 	/* Not in the help: shows in our tests why the symbol's address is the wrong place. */
 	[OPTION_AT_SYMBOL] = {0, "at-symbol", NG_OPTION_FLAG, false},
+	[OPTION_MODE] = {0, "mode", NG_OPTION_VALUE, false},
+	[OPTION_BUDGET] = {0, "budget", NG_OPTION_VALUE, false},
+	[OPTION_RATE] = {0, "rate", NG_OPTION_VALUE, false},
 	[OPTION_HELP] = {'h', "help", NG_OPTION_FLAG, false},
 };
 
@@ -187,6 +197,24 @@ static int set_attach(struct stat_arguments *arguments, const char *text)
 	return 0;
 }
 
+static int set_mode(struct stat_arguments *arguments, const char *text)
+{
+	if (!strcmp(text, "sampled"))
+		arguments->sampled = true;
+	else if (strcmp(text, "count"))
+		return ng_complain_usage(COMMAND, "--mode %s: it can be count or sampled", text);
+	return 0;
+}
+
+static int set_ratio(double *ret_ratio, const char *text, const char *option)
+{
+	struct ng_diag diag = NG_DIAG_INIT;
+
+	if (ng_ratio_parse(text, ret_ratio, &diag))
+		return ng_complain_usage(COMMAND, "--%s: %s", option, diag.text);
+	return 0;
+}
+
 static int set_option(struct stat_arguments *arguments, int index, const char *value)
 {
 	switch (index) {
@@ -213,6 +241,12 @@ static int set_option(struct stat_arguments *arguments, int index, const char *v
 	case OPTION_AT_SYMBOL:
 		arguments->at_symbol = true;
 		return 0;
+	case OPTION_MODE:
+		return set_mode(arguments, value);
+	case OPTION_BUDGET:
+		return set_ratio(&arguments->budget_ratio, value, "budget");
+	case OPTION_RATE:
+		return set_ratio(&arguments->rate_ratio, value, "rate");
 	default:
 		arguments->help = true;
 		return 0;
@@ -232,6 +266,11 @@ static int check_arguments(struct stat_arguments *arguments)
 	if (arguments->command && processes)
 		return ng_complain_usage(
 			COMMAND, "a command does not go with --pid or --exe: one at a time");
+	if (arguments->sampled && (arguments->command || arguments->syscalls))
+		return ng_complain_usage(COMMAND,
+			"--mode sampled goes with --pid and --exe, and without system calls");
+	if (!arguments->sampled && (arguments->budget_ratio || arguments->rate_ratio))
+		return ng_complain_usage(COMMAND, "--budget and --rate go with --mode sampled");
 	if (!arguments->clock && !arguments->function_count)
 		arguments->functions[arguments->function_count++] = "time.Now";
 	return 0;
@@ -592,6 +631,39 @@ static int complain(const struct stat_run *run, int error)
 	return NG_EXIT_OWN_FAILURE;
 }
 
+static int run_sampled(struct stat_run *run)
+{
+	const struct stat_arguments *arguments = &run->arguments;
+	const struct ng_stat_sampled sampled = {
+		.wanted = {.functions = arguments->functions,
+			.function_count = arguments->function_count,
+			.clock = arguments->clock,
+			.clock_set = arguments->clock_set},
+		.settings = {.mode = NG_MODE_SAMPLED,
+			.budget_ratio = arguments->budget_ratio > 0 ? arguments->budget_ratio
+								    : NG_BUDGET_DEFAULT,
+			.rate_ratio = arguments->rate_ratio},
+		.pids = arguments->pids,
+		.pid_count = arguments->pid_count,
+		.exes = arguments->exes,
+		.exe_count = arguments->exe_count,
+		.duration_ns = arguments->duration_ns,
+		.interval_ns = arguments->interval_ns,
+		.signal_fd = run->signal_fd,
+		.json = arguments->json,
+		.file = run->print.file,
+	};
+	int error = open_signals(run);
+
+	((struct ng_stat_sampled *)&sampled)->signal_fd = run->signal_fd;
+	if (!error)
+		error = open_output(run);
+	((struct ng_stat_sampled *)&sampled)->file = run->print.file;
+	if (!error)
+		error = ng_stat_sampled_run(&sampled, &run->diag);
+	return error ? ng_complain(COMMAND, error, &run->diag) : NG_EXIT_DONE;
+}
+
 static int run_all(struct stat_run *run)
 {
 	bool lost = false;
@@ -634,7 +706,7 @@ int ng_cmd_stat(int argc, char **argv)
 		fputs(help, stdout);
 		return NG_EXIT_DONE;
 	}
-	code = run_all(&run);
+	code = run.arguments.sampled ? run_sampled(&run) : run_all(&run);
 	ng_report_release(&run.before);
 	ng_launch_free(run.launch);
 	ng_session_free(run.session);

@@ -12,9 +12,18 @@ int ng_complain(const char *command, int error, const struct ng_diag *diag);
 int ng_complain_usage(const char *command, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/** Prints a subcommand's help on stdout. @return NG_EXIT_DONE: whether that could be written is
+ * seen when the program ends */
+int ng_print_help(const char *help);
+
 /* argv[0] is the subcommand's name. Each returns the exit code. */
+int ng_cmd_attach(int argc, char **argv);
+int ng_cmd_daemon(int argc, char **argv);
+int ng_cmd_detach(int argc, char **argv);
 int ng_cmd_doctor(int argc, char **argv);
+int ng_cmd_mode(int argc, char **argv);
 int ng_cmd_site(int argc, char **argv);
 int ng_cmd_stat(int argc, char **argv);
+int ng_cmd_status(int argc, char **argv);
 
 #endif

@@ -16,6 +16,11 @@ static const struct {
 	{"site", ng_cmd_site, "show where a function would be probed, and why"},
 	{"stat", ng_cmd_stat, "count calls, exactly"},
 	{"doctor", ng_cmd_doctor, "can tracing work here, and what does it cost"},
+	{"daemon", ng_cmd_daemon, "trace any number of processes, each within its budget"},
+	{"attach", ng_cmd_attach, "have the daemon trace processes, now and to come"},
+	{"detach", ng_cmd_detach, "end that"},
+	{"mode", ng_cmd_mode, "change how attached processes are traced"},
+	{"status", ng_cmd_status, "what the daemon traces, how, and what it costs"},
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
@@ -36,6 +41,12 @@ int ng_complain_usage(const char *command, const char *format, ...)
 	va_end(args);
 	fprintf(stderr, "\nSee `nowgate %s --help`.\n", command);
 	return NG_EXIT_USAGE;
+}
+
+int ng_print_help(const char *help)
+{
+	fputs(help, stdout);
+	return NG_EXIT_DONE;
 }
 
 static void print_help(FILE *file)

@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "control/daemon/protocol.h"
+#include "control/target/process.h"
 #include "core/base/diag.h"
 
 /** What the configuration leaves to others than root. */
@@ -26,13 +27,6 @@ struct ng_access {
  */
 int ng_access_check(const struct ng_access *access, uid_t uid, struct ng_request *request,
 	struct ng_diag *diag);
-
-/** The owners of a process: "Uid:" of /proc/PID/status. */
-struct ng_owner {
-	uid_t real;
-	uid_t effective;
-	uid_t saved;
-};
 
 /**
  * May this user control this process? A program with the set-user-ID bit is not only the user's who

@@ -9,6 +9,8 @@ import time
 from harness import (BOUND_S, NOWGATE, Target, check, go_program, need, newest, nowgate, text_differences,
                      uprobe_events)
 
+CLEAN_WITHIN_S = 0.2  # a killed nowgate's breakpoints are gone
+
 
 class Steps(Target):
     """tests/go/steps: calls time.Now when it is told to, and says how often."""
@@ -34,6 +36,11 @@ class Steps(Target):
         """@return the calls since go()"""
         self.say("rest")
         return json.loads(self.process.stdout.readline())["time.Now"]
+
+    def again(self, word):
+        """Has it begin anew by "exec", or hand its lines to a child by "spawn". @return the pid that answers"""
+        self.say(word)
+        return int(self.process.stdout.readline().split()[1])
 
     def leave(self):
         """Lets it end. @return its exit status"""

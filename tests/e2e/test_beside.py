@@ -9,11 +9,10 @@ import subprocess
 import time
 
 import harness
-from beside import (Bpftrace, Perf, Steps, differing, events_of, kill, site_of, start_nowgate, until_differing)
+from beside import (CLEAN_WITHIN_S, Bpftrace, Perf, Steps, differing, events_of, kill, site_of, start_nowgate, until_differing)
 from harness import Stat, Target, all_exact, calls, check, go_program, newest, test, until
 
 KILLS = 25
-CLEAN_WITHIN_S = 0.2
 
 
 def total_of(stat):

@@ -14,11 +14,11 @@ import tempfile
 import time
 
 import harness
+from daemon import NOBODY, Client, descriptors
 from harness import BUILD, Skip, Target, check, check_in, test
 
 SERVE = BUILD / "asan" / "tests" / "unit" / "serve"
 PING = b'{"v":1,"op":"ping"}\n'
-NOBODY = 65534
 
 
 @contextlib.contextmanager
@@ -31,43 +31,6 @@ def served(*arguments):
         path = pathlib.Path(folder) / "socket"
         with Target(SERVE, path, *arguments) as server:
             yield server, path
-
-
-class Client:
-    def __init__(self, path):
-        self.socket = socket.socket(socket.AF_UNIX)
-        # Where the queue is full, connect() waits as long as sending may; with settimeout() it would not.
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", harness.BOUND_S, 0))
-        self.socket.connect(str(path))
-        self.socket.settimeout(harness.BOUND_S)
-        self.file = self.socket.makefile("rb")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.file.close()
-        self.socket.close()
-
-    def line(self):
-        """The next line; b"" at the end."""
-        try:
-            return self.file.readline()
-        except ConnectionResetError:
-            return b""
-
-    def ask(self, **request):
-        self.socket.sendall(json.dumps({"v": 1, **request}).encode() + b"\n")
-        return json.loads(self.line())
-
-    def error(self):
-        answer = json.loads(self.line())
-        check(answer["ok"], False, "ok")
-        return answer["error"]["code"], answer["error"]["text"]
-
-
-def descriptors(pid):
-    return len(os.listdir(f"/proc/{pid}/fd"))
 
 
 @test(bpf=False)
@@ -148,8 +111,6 @@ def read_all(clients):
 @test(bpf=False)
 def ten_thousand_clients_leave_nothing_behind():
     with served() as (server, path):
-        with Client(path) as client:
-            client.ask(op="ping")
         before = descriptors(server.pid)
         for i in range(10000):
             with socket.socket(socket.AF_UNIX) as client:

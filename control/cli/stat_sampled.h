@@ -1,0 +1,32 @@
+/* `nowgate stat --mode sampled`: estimates within a budget, without a daemon. */
+#ifndef NG_CONTROL_CLI_STAT_SAMPLED_H
+#define NG_CONTROL_CLI_STAT_SAMPLED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#include "control/plane/images.h"
+#include "control/plane/settings.h"
+#include "core/base/diag.h"
+
+struct ng_stat_sampled {
+	struct ng_wanted wanted;
+	struct ng_settings settings;
+	const pid_t *pids;
+	size_t pid_count;
+	const char *const *exes; /* paths or globs */
+	size_t exe_count;
+	uint64_t duration_ns; /* 0: until the targets end, or a signal */
+	uint64_t interval_ns; /* 0: none */
+	int signal_fd;	      /* readable: end */
+	bool json;
+	FILE *file;
+};
+
+/** Runs it to its end, and prints. @return 0, or a negative errno with the text */
+int ng_stat_sampled_run(const struct ng_stat_sampled *run, struct ng_diag *diag);
+
+#endif

@@ -1,0 +1,107 @@
+#include "control/cli/status_print.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "control/cli/numbers.h"
+#include "core/base/clock.h"
+
+#define DECISIONS_SHOWN 2 /* the last ones of each target */
+
+static double real_of(json_t *object, const char *key)
+{
+	return json_number_value(json_object_get(object, key));
+}
+
+static const char *text_of(json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text ? text : "?";
+}
+
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+static void print_function(FILE *file, json_t *function)
+{
+	const double rate = real_of(function, "rate_hz"), low = real_of(function, "rate_low_hz");
+	json_t *high = json_object_get(function, "rate_high_hz");
+	char text[32], interval[64] = "counted";
+
+	if (!json_is_number(json_object_get(function, "rate_hz"))) {
+		fprintf(file, "         %-24s %15s calls/s  (not measured now)\n",
+			text_of(function, "name"), "?");
+		return;
+	}
+
+	if (json_is_true(json_object_get(function, "estimated")) && json_is_number(high))
+		(void)snprintf(
+			interval, sizeof(interval), "%.3g to %.3g", low, json_number_value(high));
+	else if (json_is_true(json_object_get(function, "estimated")))
+		(void)snprintf(interval, sizeof(interval), "%.3g or more", low);
+	fprintf(file, "         %-24s %15s calls/s  (%s)  %.2f us a call\n",
+		text_of(function, "name"), ng_grouped((uint64_t)(rate + 0.5), text), interval,
+		real_of(function, "cost_ns") / 1e3);
+}
+
+static void print_decisions(FILE *file, json_t *target, double now_ns)
+{
+	json_t *decisions = json_object_get(target, "decisions");
+	const size_t count = json_array_size(decisions);
+
+	for (size_t i = count > DECISIONS_SHOWN ? count - DECISIONS_SHOWN : 0; i < count; i++) {
+		json_t *decision = json_array_get(decisions, i);
+
+		fprintf(file, "         %.1f s ago armed %s: %s\n",
+			(now_ns - real_of(decision, "time_ns")) / NG_NS_PER_S,
+			text_of(decision, "to"), text_of(decision, "reason"));
+	}
+}
+
+static void print_target(FILE *file, json_t *target, double now_ns)
+{
+	const double lease_ns = real_of(target, "lease_until_ns");
+	char mode[48], budget[32];
+	json_t *function;
+	size_t i;
+
+	(void)snprintf(mode, sizeof(mode), "%s", text_of(target, "mode"));
+	if (lease_ns > now_ns)
+		(void)snprintf(mode, sizeof(mode), "%s, %.0f s left", text_of(target, "mode"),
+			(lease_ns - now_ns) / NG_NS_PER_S);
+	(void)snprintf(budget, sizeof(budget), "%.3g %%", real_of(target, "budget_ratio") * 100);
+	fprintf(file, "%8.0f %-16.16s %-20s %8s %8.2f %% %8.2f %% %8.2f %%%s\n",
+		real_of(target, "pid"), base_name(text_of(target, "exe")), mode, budget,
+		real_of(target, "overhead_now_ratio") * 100,
+		real_of(target, "overhead_minute_ratio") * 100,
+		real_of(target, "armed_ratio") * 100,
+		json_is_true(json_object_get(target, "ended")) ? "  ended" : "");
+	json_array_foreach(json_object_get(target, "functions"), i, function)
+		print_function(file, function);
+	fprintf(file, "         hits %.0f = delivered %.0f + sampled out %.0f + lost %.0f\n",
+		real_of(target, "hits"), real_of(target, "delivered"),
+		real_of(target, "sampled_out"), real_of(target, "lost"));
+	print_decisions(file, target, now_ns);
+}
+
+void ng_status_print(FILE *file, json_t *answer, bool again)
+{
+	json_t *targets = json_object_get(answer, "targets"), *target;
+	size_t i;
+
+	if (again && isatty(fileno(file)))
+		fputs("\033[H\033[2J", file);
+	fprintf(file, "%8s %-16s %-20s %8s %10s %10s %10s\n", "pid", "program", "mode", "budget",
+		"lost now", "minute", "armed");
+	json_array_foreach(targets, i, target)
+		print_target(file, target, real_of(answer, "now_ns"));
+	if (!json_array_size(targets))
+		fputs("nothing is attached: see `nowgate attach --help`\n", file);
+}

@@ -1,0 +1,46 @@
+#include "control/daemon/answers.h"
+
+#include <errno.h>
+
+#include "control/plane/member_json.h"
+#include "core/base/clock.h"
+
+struct collecting {
+	const struct ng_selector *select;
+	json_t *targets;
+};
+
+static int collect(const struct ng_member_report *report, void *context)
+{
+	struct collecting *collecting = context;
+	const struct ng_selector *select = collecting->select;
+
+	if (!select->all && !ng_selector_is_empty(select) && !ng_fleet_selects(select, report->pid))
+		return 0;
+	return json_array_append_new(
+		       collecting->targets, ng_member_to_json(report, NG_MEMBER_RATE_NOW))
+		       ? -ENOMEM
+		       : 0;
+}
+
+int ng_answer_status(struct ng_fleet *fleet, const struct ng_selector *select, uint64_t started_ns,
+	json_t **ret_body)
+{
+	struct collecting collecting = {.select = select, .targets = json_array()};
+	uint64_t lost[NG_LOST_CAUSES];
+	int error = collecting.targets ? ng_fleet_report(fleet, collect, &collecting) : -ENOMEM;
+
+	if (!error)
+		error = ng_fleet_lost(fleet, lost);
+	if (error) {
+		json_decref(collecting.targets);
+		return error;
+	}
+	*ret_body = json_pack("{s:I, s:I, s:o, s:{s:I, s:I, s:I, s:I}}", "now_ns",
+		(json_int_t)ng_clock_ns(), "started_ns", (json_int_t)started_ns, "targets",
+		collecting.targets, "lost", "counts_full", (json_int_t)lost[NG_LOST_COUNTS_FULL],
+		"targets_full", (json_int_t)lost[NG_LOST_TARGETS_FULL], "events_full",
+		(json_int_t)lost[NG_LOST_EVENTS_FULL], "window_full",
+		(json_int_t)lost[NG_LOST_WINDOW_FULL]);
+	return *ret_body ? 0 : -ENOMEM;
+}
