@@ -1,0 +1,98 @@
+"""What the measurements of budgets and rates share: a program that shows its progress, and a daemon."""
+import contextlib
+import json
+import mmap
+import os
+import pathlib
+import socket
+import struct
+import subprocess
+import tempfile
+import time
+
+from runs import BUILD, NOWGATE, TOP
+
+PACE = BUILD / "bench" / "pace"
+LINE = 64
+BOUND_S = 60
+
+
+def build_pace():
+    PACE.parent.mkdir(parents=True, exist_ok=True)
+    environment = dict(os.environ, GO111MODULE="off", GOFLAGS="", GOTOOLCHAIN="local",
+                       GOCACHE=str(BUILD / "gocache" / "bench"))
+    subprocess.run(["go", "build", "-o", PACE, "."], cwd=TOP / "bench" / "pace", env=environment, check=True)
+
+
+class Paced:
+    """bench/pace, running."""
+
+    def __init__(self, threads, rate, kind="busy"):
+        self.threads = threads
+        with tempfile.NamedTemporaryFile(prefix="nowgate-pace-") as file:
+            file.truncate(threads * LINE)
+            self.shared = mmap.mmap(file.fileno(), threads * LINE)
+            self.process = subprocess.Popen([PACE, file.name, str(threads), str(rate), kind], stdin=subprocess.PIPE,
+                                            stdout=subprocess.PIPE, text=True)
+            if not self.process.stdout.readline().startswith("ready"):
+                raise RuntimeError("bench/pace does not start")
+        self.pid = self.process.pid
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.wait(timeout=BOUND_S)
+        self.process.stdout.close()
+
+    def look(self):
+        """@return (time in s, units of work, calls) so far"""
+        words = struct.unpack(f"{self.threads * LINE // 8}Q", self.shared[:])
+        return time.monotonic(), sum(words[0::LINE // 8]), sum(words[1::LINE // 8])
+
+
+class Daemon:
+    """nowgate daemon on a socket of its own."""
+
+    def __init__(self):
+        self.directory = tempfile.TemporaryDirectory(prefix="nowgate-bench-")
+        self.path = pathlib.Path(self.directory.name) / "socket"
+        (pathlib.Path(self.directory.name) / "conf").touch()
+        self.process = subprocess.Popen([NOWGATE, "daemon", "--config", f"{self.directory.name}/conf", "--socket",
+                                         self.path, "--state-dir", f"{self.directory.name}/state"],
+                                        stderr=subprocess.PIPE, text=True)
+        for line in self.process.stderr:
+            if "listening" in line:
+                break
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(str(self.path))
+        self.stream = self.socket.makefile("rw")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stream.close()
+        self.socket.close()
+        self.process.terminate()
+        with contextlib.closing(self.process.stderr):
+            self.process.wait(timeout=BOUND_S)
+        self.directory.cleanup()
+
+    def ask(self, op, **members):
+        self.stream.write(json.dumps({"v": 1, "op": op, **members}) + "\n")
+        self.stream.flush()
+        answer = json.loads(self.stream.readline())
+        if not answer["ok"]:
+            raise RuntimeError(f"{op}: {answer['error']['text']}")
+        return answer
+
+    def attach(self, pid, **settings):
+        self.ask("attach", select={"pid": pid}, settings=settings)
+
+    def mode(self, pid, mode, **settings):
+        self.ask("mode", select={"pid": pid}, settings={"mode": mode, **settings})
+
+    def target(self, pid):
+        return next(target for target in self.ask("status")["targets"] if target["pid"] == pid)
