@@ -14,6 +14,12 @@ bool ng_member_is_counted(const struct ng_member_report *report)
 	return !report->windows && report->arming == NG_ARMING_STEADY;
 }
 
+/* Calls are whole: their ends are rounded as they are, or an end may lie beyond them. */
+static json_t *whole_calls(double calls)
+{
+	return finite_or_null(round(calls));
+}
+
 /* The mean rate since it was attached. */
 static struct ng_rate mean_rate(
 	const struct ng_member_report *report, const struct ng_member_function *function)
@@ -32,9 +38,9 @@ static json_t *json_of_function(const struct ng_member_report *report,
 	const struct ng_rate rate =
 		which == NG_MEMBER_RATE_MEAN ? mean_rate(report, function) : function->rate;
 	json_t *object = json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:f}", "name",
-		function->name, "engine", "uprobe", "calls", finite_or_null(round(function->calls)),
-		"calls_low", finite_or_null(function->calls_low), "calls_high",
-		finite_or_null(function->calls_high), "rate_hz",
+		function->name, "engine", "uprobe", "calls", whole_calls(function->calls),
+		"calls_low", whole_calls(function->calls_low), "calls_high",
+		whole_calls(function->calls_high), "rate_hz",
 		is_known ? finite_or_null(rate.hz) : json_null(), "rate_low_hz",
 		is_known ? finite_or_null(rate.low_hz) : json_null(), "rate_high_hz",
 		is_known ? finite_or_null(rate.high_hz) : json_null(), "estimated",

@@ -126,21 +126,22 @@ static struct thread *find_thread(const struct ng_estimate *estimate, uint32_t t
 static int grow(struct ng_estimate *estimate)
 {
 	const size_t room = estimate->thread_room ? 2 * estimate->thread_room : 8;
-	struct thread *threads = realloc(estimate->threads, room * sizeof(*threads));
-	uint32_t *index;
+	uint32_t *index = calloc(2 * room, sizeof(*index));
+	struct thread *threads;
 
-	if (!threads)
-		return -ENOMEM;
-	estimate->threads = threads;
-	index = calloc(2 * room, sizeof(*index));
 	if (!index)
 		return -ENOMEM;
 	free(estimate->index);
 	estimate->index = index;
 	estimate->index_size = 2 * room;
-	estimate->thread_room = room;
+	assert(estimate->threads || !estimate->thread_count);
 	for (uint32_t i = 0; i < estimate->thread_count; i++)
-		*index_at(estimate, threads[i].tid) = i + 1;
+		*index_at(estimate, estimate->threads[i].tid) = i + 1;
+	threads = realloc(estimate->threads, room * sizeof(*threads));
+	if (!threads)
+		return -ENOMEM;
+	estimate->threads = threads;
+	estimate->thread_room = room;
 	return 0;
 }
 
@@ -155,6 +156,7 @@ static int reserve_thread(struct ng_estimate *estimate, uint32_t tid)
 		if (error)
 			return error;
 	}
+	assert(estimate->threads);
 	estimate->threads[estimate->thread_count] = (struct thread){.tid = tid};
 	*index_at(estimate, tid) = (uint32_t)++estimate->thread_count;
 	return 0;
@@ -348,6 +350,7 @@ static int divide(
 	/* The sum of many readings is worth less than the one of all. */
 	scale = own_ns > use->cpu_ns ? use->cpu_ns / own_ns : 1;
 	pool(&parts->rest, &estimate->others);
+	assert(estimate->threads || !estimate->thread_count);
 	for (size_t i = 0; i < estimate->thread_count; i++) {
 		const struct thread *thread = &estimate->threads[i];
 

@@ -3,6 +3,7 @@
 //	truth loop N G      N calls on each of G goroutines
 //	truth deep N G      N calls on each of G goroutines, from stacks that grow, under collections and
 //	                    preemption
+//	truth pressed N G   as loop, with little memory, more Ps than cores, and garbage in each round
 //	... hold            waits for a line on stdin before it begins, and for another before it ends
 package main
 
@@ -11,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -22,6 +24,16 @@ var calls int64
 func loop(n int) {
 	for i := 0; i < n; i++ {
 		time.Now()
+	}
+	atomic.AddInt64(&calls, int64(n))
+}
+
+var garbage [64][]byte
+
+func pressed(n int) {
+	for i := 0; i < n; i++ {
+		time.Now()
+		garbage[i%64] = make([]byte, 1024)
 	}
 	atomic.AddInt64(&calls, int64(n))
 }
@@ -79,8 +91,15 @@ func main() {
 	}
 	work := loop
 	stop := make(chan struct{})
-	if mode == "deep" {
+	switch mode {
+	case "deep":
 		work = deep
+	case "pressed":
+		work = pressed
+		debug.SetGCPercent(1)
+		runtime.GOMAXPROCS(4 * runtime.NumCPU())
+	}
+	if mode != "loop" {
 		go disturb(stop)
 	}
 	var all sync.WaitGroup
@@ -92,7 +111,7 @@ func main() {
 		}()
 	}
 	all.Wait()
-	if mode == "deep" {
+	if mode != "loop" {
 		stop <- struct{}{}
 	}
 	fmt.Printf("{\"time.Now\": %d}\n", calls)
