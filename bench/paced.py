@@ -4,6 +4,7 @@ import json
 import mmap
 import os
 import pathlib
+import signal
 import socket
 import struct
 import subprocess
@@ -45,6 +46,10 @@ class Paced:
         self.process.stdin.close()
         self.process.wait(timeout=BOUND_S)
         self.process.stdout.close()
+
+    def step(self):
+        """Of kind "step": from its rate to all it can, or back."""
+        self.process.send_signal(signal.SIGUSR1)
 
     def look(self):
         """@return (time in s, units of work, calls) so far"""
@@ -88,8 +93,8 @@ class Daemon:
             raise RuntimeError(f"{op}: {answer['error']['text']}")
         return answer
 
-    def attach(self, pid, **settings):
-        self.ask("attach", select={"pid": pid}, settings=settings)
+    def attach(self, pid, functions=("time.Now",), **settings):
+        self.ask("attach", select={"pid": pid}, functions=list(functions), settings=settings)
 
     def mode(self, pid, mode, **settings):
         self.ask("mode", select={"pid": pid}, settings={"mode": mode, **settings})

@@ -5,12 +5,14 @@
 // KIND busy: on a CPU all the time, RATE calls a second in all while undisturbed; 0: as many as it can.
 // KIND onoff: the same for 100 ms, then as much work without calls for 100 ms.
 // KIND asleep: on for 100 ms, asleep for 100 ms.
+// KIND step: as busy; each SIGUSR1 changes between RATE and as many as it can.
 // FILE gets a cache line a thread: units of work done, and calls made; both only grow.
 package main
 
 import (
 	"fmt"
 	"os"
+	"os/signal"
 	"runtime"
 	"strconv"
 	"sync/atomic"
@@ -60,10 +62,21 @@ func keepPhase() {
 	}
 }
 
+// As many calls as it can, whatever the rate.
+var unbridled uint32
+
+func changeAtSignals() {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGUSR1)
+	for range signals {
+		atomic.StoreUint32(&unbridled, 1-atomic.LoadUint32(&unbridled))
+	}
+}
+
 func run(p *progress, turns int, kind string) {
 	runtime.LockOSThread()
 	for {
-		off := kind != "busy" && atomic.LoadUint32(&phase)%2 == 1
+		off := (kind == "onoff" || kind == "asleep") && atomic.LoadUint32(&phase)%2 == 1
 		if off && kind == "asleep" {
 			syscall.Nanosleep(&syscall.Timespec{Nsec: 1e6}, nil)
 			continue
@@ -72,7 +85,7 @@ func run(p *progress, turns int, kind string) {
 			time.Now()
 			atomic.AddUint64(&p.calls, 1)
 		}
-		if turns > 0 {
+		if turns > 0 && atomic.LoadUint32(&unbridled) == 0 {
 			spin(turns)
 		}
 		atomic.AddUint64(&p.work, 1)
@@ -99,8 +112,11 @@ func main() {
 		}
 		turns = turnsIn(1e9*cpus/rate) + 1
 	}
-	if os.Args[4] != "busy" {
+	switch os.Args[4] {
+	case "onoff", "asleep":
 		go keepPhase()
+	case "step":
+		go changeAtSignals()
 	}
 	for i := 0; i < threads; i++ {
 		go run((*progress)(unsafe.Pointer(&shared[i*line])), turns, os.Args[4])

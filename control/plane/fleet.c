@@ -912,9 +912,12 @@ static void tick(struct ng_fleet *fleet, uint64_t now_ns)
 	yield_files(fleet);
 	gauge_if_due(fleet, now_ns);
 	for (size_t i = 0; i < fleet->entry_count; i++) {
-		if (!fleet->entries[i].ended_ns)
-			ng_member_tick(fleet->entries[i].member, now_ns);
-		fleet->entries[i].due_ns = 0;
+		struct entry *entry = &fleet->entries[i];
+
+		if (entry->ended_ns || !ng_member_needs_tick(entry->member, now_ns))
+			continue;
+		ng_member_tick(entry->member, now_ns);
+		entry->due_ns = 0;
 	}
 	fleet->tick_ns = now_ns + NG_GOVERNOR_TICK_NS;
 }

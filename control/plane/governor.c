@@ -27,6 +27,10 @@
 #define STEADY_BELOW 0.5
 #define STEADY_ABOVE 0.95
 
+/* Armed steadily, it is calm below this: in NG_GOVERNOR_CALM_TICKS it takes half of one tick's
+ * tokens. */
+#define CALM_BELOW 0.05
+
 /* After it was too dear: how long windows come before it is steady again; doubles each time. */
 #define BACKOFF_MIN_NS (1 * NG_NS_PER_S)
 #define BACKOFF_MAX_NS (60 * NG_NS_PER_S)
@@ -155,6 +159,21 @@ static void plan_windows(struct ng_governor *governor)
 		TOKENS_MIN;
 }
 
+/* What it would lose by being armed all the time, at the most, as a part of what it may. */
+static double steady_part(const struct ng_governor *governor)
+{
+	return governor->rate_hz < 0
+		       ? HUGE_VAL
+		       : governor->rate_high_hz * governor->costs.hit_ns / allowance(governor);
+}
+
+bool ng_governor_is_calm(const struct ng_governor *governor)
+{
+	return governor->plan.arming == NG_ARMING_NONE ||
+	       (governor->plan.arming == NG_ARMING_STEADY && !governor->must_be_steady &&
+		       steady_part(governor) < CALM_BELOW);
+}
+
 static void plan_steady(struct ng_governor *governor)
 {
 	const double tick_s = (double)NG_GOVERNOR_TICK_NS / NG_NS_PER_S;
@@ -163,14 +182,6 @@ static void plan_steady(struct ng_governor *governor)
 	governor->plan.tokens = governor->must_be_steady
 					? INT64_MAX
 					: (int64_t)(spend_ns / governor->costs.hit_ns) + TOKENS_MIN;
-}
-
-/* What it would lose by being armed all the time, at the most, as a part of what it may. */
-static double steady_part(const struct ng_governor *governor)
-{
-	return governor->rate_hz < 0
-		       ? HUGE_VAL
-		       : governor->rate_high_hz * governor->costs.hit_ns / allowance(governor);
 }
 
 static void leave_steady(struct ng_governor *governor, uint64_t now_ns)
@@ -254,6 +265,21 @@ void ng_governor_ask(
 	renew(governor);
 }
 
+/* Time goes on by whole ticks; what happened in several is spread over them. */
+static void advance(struct ng_governor *governor, size_t ticks, uint64_t cpu_ns)
+{
+	const float lost = governor->lost[governor->tick % NG_GOVERNOR_TICKS_KEPT];
+
+	for (size_t i = 0; i < ticks; i++, governor->tick++) {
+		const size_t at = governor->tick % NG_GOVERNOR_TICKS_KEPT;
+
+		governor->lost[at] = lost / (float)ticks;
+		governor->used[at] = (float)cpu_ns / (float)ticks;
+	}
+	governor->lost[governor->tick % NG_GOVERNOR_TICKS_KEPT] = 0;
+	governor->used[governor->tick % NG_GOVERNOR_TICKS_KEPT] = 0;
+}
+
 static void pay(struct ng_governor *governor, double lost_ns)
 {
 	governor->credit_ns -= lost_ns;
@@ -266,14 +292,12 @@ void ng_governor_tick(struct ng_governor *governor, const struct ng_tick *tick)
 	const double active_s = take_active(governor, tick->now_ns);
 	const double cpu_ratio =
 		tick->elapsed_ns ? (double)tick->cpu_ns / (double)tick->elapsed_ns : 0;
+	const double passed =
+		fmax(round((double)tick->elapsed_ns / (double)NG_GOVERNOR_TICK_NS), 1);
 
-	pay(governor, (double)tick->steady_hits * governor->costs.hit_ns);
-	governor->used[governor->tick % NG_GOVERNOR_TICKS_KEPT] = (float)tick->cpu_ns;
-	governor->tick++;
-	governor->lost[governor->tick % NG_GOVERNOR_TICKS_KEPT] = 0;
-	governor->used[governor->tick % NG_GOVERNOR_TICKS_KEPT] = 0;
-	governor->cpu_ratio +=
-		(governor->tick == 1 ? 1 : SMOOTH) * (cpu_ratio - governor->cpu_ratio);
+	governor->cpu_ratio += (governor->tick ? 1 - pow(1 - SMOOTH, passed) : 1) *
+			       (cpu_ratio - governor->cpu_ratio);
+	advance(governor, (size_t)fmin(passed, NG_GOVERNOR_TICKS_KEPT), tick->cpu_ns);
 	if (tick->rate_hz >= 0) {
 		governor->rate_hz = tick->rate_hz;
 		governor->rate_high_hz = tick->rate_high_hz;
@@ -282,6 +306,11 @@ void ng_governor_tick(struct ng_governor *governor, const struct ng_tick *tick)
 		allowance(governor) * CREDIT_MAX_S);
 	choose_arming(governor, tick->now_ns);
 	renew(governor);
+}
+
+void ng_governor_pay(struct ng_governor *governor, uint64_t hits)
+{
+	pay(governor, (double)hits * governor->costs.hit_ns);
 }
 
 void ng_governor_charge(struct ng_governor *governor, const struct ng_window_cost *window)

@@ -18,7 +18,8 @@
 
 #include "control/plane/settings.h"
 
-#define NG_GOVERNOR_TICK_NS    100000000ull /* 100 ms: how often it is told */
+#define NG_GOVERNOR_TICK_NS    100000000ull /* 100 ms: how often it is told, see ng_tick */
+#define NG_GOVERNOR_CALM_TICKS 10 /* at the most this much later, where nothing can happen */
 #define NG_GOVERNOR_REASON_MAX 160
 #define NG_GOVERNOR_TICKS_KEPT 600 /* a minute's */
 
@@ -91,14 +92,14 @@ void ng_governor_ask(
 /** What happened since the last tick. */
 struct ng_tick {
 	uint64_t now_ns;
-	uint64_t elapsed_ns;  /* since the tick before */
-	uint64_t cpu_ns;      /* that the target used since then */
-	uint64_t steady_hits; /* while armed steadily, since then */
-	double rate_hz;	      /* the best estimate of its rate; negative: none yet */
-	double rate_high_hz;  /* upper end of its interval; the rate itself where it was counted */
+	uint64_t elapsed_ns; /* since the tick before */
+	uint64_t cpu_ns;     /* that the target used since then */
+	double rate_hz;	     /* the best estimate of its rate; negative: none yet */
+	double rate_high_hz; /* upper end of its interval; the rate itself where it was counted */
 };
 
-/** Each NG_GOVERNOR_TICK_NS: renews the plan. */
+/** Each NG_GOVERNOR_TICK_NS, or NG_GOVERNOR_CALM_TICKS of them while it is calm: renews the plan.
+ */
 void ng_governor_tick(struct ng_governor *governor, const struct ng_tick *tick);
 
 /** A window that was run. */
@@ -106,6 +107,13 @@ struct ng_window_cost {
 	uint64_t armed_ns; /* from armed to disarmed */
 	uint64_t hits;	   /* all of them, also those before it opened and after it closed */
 };
+
+/** Can nothing happen that it would have to see within NG_GOVERNOR_CALM_TICKS? A target that is not
+ * armed; or armed steadily, with tokens that end that by themselves, and calls that are few. */
+bool ng_governor_is_calm(const struct ng_governor *governor);
+
+/** Charges hits outside of windows: those of a target that is armed steadily. */
+void ng_governor_pay(struct ng_governor *governor, uint64_t hits);
 
 /** Charges a window. */
 void ng_governor_charge(struct ng_governor *governor, const struct ng_window_cost *window);

@@ -14,6 +14,9 @@
 /* Windows after which a process that was hardly seen is taken to call hardly ever. */
 #define GUESS_WINDOWS 10
 
+/* How often the governor is told what windows say: that takes reading the time of each thread. */
+#define TELL_NS (500 * NG_NS_PER_MS)
+
 /* The rate "now" is of the last 10 to 20 seconds. */
 #define RECENT_NS (10 * NG_NS_PER_S)
 
@@ -521,6 +524,17 @@ uint32_t ng_member_exec_before(const struct ng_member *member)
 	return member->exec_before;
 }
 
+/* Pays what was hit since it was last paid, outside of windows. @return how many hits */
+static uint64_t pay_hits(struct ng_member *member)
+{
+	struct ng_gate_tally tally;
+	const uint64_t hits = ng_member_tally(member, &tally) - member->paid_hits;
+
+	ng_governor_pay(&member->governor, hits);
+	member->paid_hits += hits;
+	return hits;
+}
+
 /* Not of an earlier burst, whose end was told late. */
 static bool is_burst_over(const struct ng_member *member)
 {
@@ -530,24 +544,21 @@ static bool is_burst_over(const struct ng_member *member)
 
 void ng_member_trip(struct ng_member *member, uint64_t now_ns)
 {
-	struct ng_gate_tally tally;
-
 	if (member->settings.mode != NG_MODE_BURST)
-		ng_governor_trip(&member->governor, now_ns,
-			ng_member_tally(member, &tally) - member->ticked_hits);
+		ng_governor_trip(&member->governor, now_ns, pay_hits(member));
 	else if (is_burst_over(member))
 		end_lease(member, now_ns);
 	reconcile(member, now_ns);
 }
 
-static void collect_window(struct ng_member *member, uint64_t now_ns)
+static void collect_window(struct ng_member *member)
 {
 	struct ng_gate_tally tally;
 	const uint64_t armed_ns = member->times.disarmed_ns - member->times.armed_ns;
-	const struct ng_window_cost cost = {.armed_ns = armed_ns,
-		.hits = ng_member_tally(member, &tally) - member->hits_before};
+	const struct ng_window_cost cost = {
+		.armed_ns = armed_ns, .hits = ng_member_tally(member, &tally) - member->paid_hits};
 
-	(void)now_ns;
+	member->paid_hits += cost.hits;
 	member->armed_ns += armed_ns;
 	member->windows++;
 	ng_governor_charge(&member->governor, &cost);
@@ -559,7 +570,7 @@ void ng_member_collect(struct ng_member *member, struct ng_job *job, uint64_t no
 {
 	member->is_busy = false;
 	if (job->kind == NG_JOB_WINDOW)
-		collect_window(member, now_ns);
+		collect_window(member);
 	else if (job->kind == NG_JOB_ARM && !member->job_error)
 		member->steady_since_ns = now_ns;
 	if (member->job_error == -ESRCH)
@@ -570,55 +581,65 @@ void ng_member_collect(struct ng_member *member, struct ng_job *job, uint64_t no
 /* --- time ---------------------------------------------------------------------------------------
  */
 
+/* What the windows of the last seconds say to the governor. */
+static void tell_windows(struct ng_member *member, uint64_t now_ns, struct ng_tick *tick)
+{
+	struct ng_rate rates[NG_MEMBER_FUNCTIONS_MAX];
+
+	if (now_ns - member->told_ns < TELL_NS ||
+		ng_span_rates(member, &member->recent, now_ns, rates))
+		return;
+	member->told_ns = now_ns;
+	tick->rate_hz = tick->rate_high_hz = 0;
+	for (size_t i = 0; i < member->function_count; i++) {
+		tick->rate_hz += rates[i].hz;
+		tick->rate_high_hz += rates[i].high_hz;
+	}
+	/* A process that hardly runs is hardly seen, and its rate has no upper end. After some
+	 * windows a guess will do: should it be wrong, the tokens run out, within the budget. */
+	if (rates[0].windows >= GUESS_WINDOWS && tick->rate_high_hz > 2 * tick->rate_hz)
+		tick->rate_high_hz = 2 * tick->rate_hz;
+	if (now_ns - member->recent.start_ns <= RECENT_NS)
+		return;
+	for (size_t i = 0; i < member->function_count; i++)
+		member->functions[i].last = rates[i];
+	ng_span_begin(member, &member->recent, now_ns);
+}
+
+bool ng_member_needs_tick(const struct ng_member *member, uint64_t now_ns)
+{
+	return !ng_governor_is_calm(&member->governor) ||
+	       now_ns - member->ticked_ns >= NG_GOVERNOR_CALM_TICKS * NG_GOVERNOR_TICK_NS;
+}
+
 void ng_member_tick(struct ng_member *member, uint64_t now_ns)
 {
 	const uint64_t cpu_before = member->cpu_ns;
-	struct ng_gate_tally tally;
+	/* A window under way is paid for when it is over. */
+	const uint64_t hits = ng_member_window_end(member) ? 0 : pay_hits(member);
 	struct ng_tick tick = {
 		.now_ns = now_ns, .elapsed_ns = now_ns - member->ticked_ns, .rate_hz = -1};
-	const uint64_t hits = ng_member_tally(member, &tally);
-	struct ng_rate rates[NG_MEMBER_FUNCTIONS_MAX];
 
 	(void)ng_process_cpu_time(member->process.pid, &member->cpu_ns); /* gone: as last read */
 	tick.cpu_ns = member->cpu_ns - cpu_before;
 	if (member->steady_since_ns) {
-		tick.steady_hits = hits - member->ticked_hits;
 		if (tick.elapsed_ns)
-			tick.rate_hz = (double)tick.steady_hits / (double)tick.elapsed_ns * 1e9;
+			tick.rate_hz = (double)hits / (double)tick.elapsed_ns * 1e9;
 		tick.rate_high_hz = tick.rate_hz;
-	} else if (member->all.start_ns && !ng_span_rates(member, &member->recent, now_ns, rates)) {
-		tick.rate_hz = tick.rate_high_hz = 0;
-		for (size_t i = 0; i < member->function_count; i++) {
-			tick.rate_hz += rates[i].hz;
-			tick.rate_high_hz += rates[i].high_hz;
-		}
-		/* A process that hardly runs is hardly seen, and its rate has no upper end. After
-		 * some windows a guess will do: should it be wrong, the tokens run out, within the
-		 * budget. */
-		if (rates[0].windows >= GUESS_WINDOWS && tick.rate_high_hz > 2 * tick.rate_hz)
-			tick.rate_high_hz = 2 * tick.rate_hz;
+	} else if (member->all.start_ns) {
+		tell_windows(member, now_ns, &tick);
 	}
 	member->ticked_ns = now_ns;
-	member->ticked_hits = hits;
 	member->governor.costs.hit_ns = member->sites[0].hit_ns * member->context.cost->scale;
 	ng_governor_tick(&member->governor, &tick);
 	if (member->steady_since_ns)
 		__atomic_store_n(
 			&member->gate->tokens, member->governor.plan.tokens, __ATOMIC_RELAXED);
-	if (member->recent.start_ns && now_ns - member->recent.start_ns > RECENT_NS) {
-		if (!ng_span_rates(member, &member->recent, now_ns, rates)) {
-			for (size_t i = 0; i < member->function_count; i++)
-				member->functions[i].last = rates[i];
-		}
-		ng_span_begin(member, &member->recent, now_ns);
-	}
 	reconcile(member, now_ns);
 }
 
 static void start_window(struct ng_member *member)
 {
-	struct ng_gate_tally tally;
-
 	member->order = (struct ng_window_order){.pid = member->process.pid,
 		.gate = member->gate_index,
 		.tracepoints = member->tracepoints,
@@ -626,7 +647,7 @@ static void start_window(struct ng_member *member)
 		.settle_ns = NG_WINDOW_SETTLE_NS,
 		.length_ns = member->governor.plan.window_ns,
 		.tokens = member->governor.plan.tokens};
-	member->hits_before = ng_member_tally(member, &tally);
+	(void)pay_hits(member); /* those of a steady stretch before it */
 	member->window_stratum_ns = member->stratum_ns;
 	member->window_end_ns = ng_clock_ns() + WINDOW_PATIENCE_NS;
 	post(member, NG_JOB_WINDOW);

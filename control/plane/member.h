@@ -95,6 +95,9 @@ void ng_member_collect(struct ng_member *member, struct ng_job *job, uint64_t no
 /** The member that a job belongs to. */
 struct ng_member *ng_member_of_job(struct ng_job *job);
 
+/** Is its tick due? Each NG_GOVERNOR_TICK_NS, or more rarely while it is calm. */
+bool ng_member_needs_tick(const struct ng_member *member, uint64_t now_ns);
+
 /** Each NG_GOVERNOR_TICK_NS. */
 void ng_member_tick(struct ng_member *member, uint64_t now_ns);
 

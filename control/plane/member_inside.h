@@ -59,7 +59,6 @@ struct ng_member {
 	struct ng_window_order order; /* of a window */
 	struct ng_window_times times;
 	struct ng_window_parts parts;
-	uint64_t hits_before;
 
 	uint64_t stratum_ns; /* the present one's length, and of those before without a window */
 	uint64_t stratum_end_ns;
@@ -73,8 +72,9 @@ struct ng_member {
 	uint64_t since_cpu_ns;
 	uint64_t cpu_ns; /* as last read */
 	uint64_t ticked_ns;
-	uint64_t ticked_hits; /* of the tally */
-	uint64_t armed_ns;    /* for how long it was armed */
+	uint64_t paid_hits; /* of the tally */
+	uint64_t told_ns;   /* when the governor was last told what windows say */
+	uint64_t armed_ns;  /* for how long it was armed */
 	uint64_t steady_since_ns;
 	uint64_t windows;
 };

@@ -15,9 +15,9 @@ CLEAN_WITHIN_S = 0.2  # a killed nowgate's breakpoints are gone
 class Steps(Target):
     """tests/go/steps: calls time.Now when it is told to, and says how often."""
 
-    def __init__(self, goroutines=2, program=None):
+    def __init__(self, goroutines=2, program=None, environment=None):
         self.program = program or go_program(newest(), "steps")
-        super().__init__(self.program, str(goroutines))
+        super().__init__(self.program, str(goroutines), env={**os.environ, **(environment or {})})
 
     def say(self, line):
         self.process.stdin.write(f"{line}\n")

@@ -72,7 +72,9 @@ static void run_window(struct target *target)
 /* One tick: windows in it, or a steady stretch, which may trip. */
 static void run_tick(struct target *target)
 {
-	const double tick_s = (double)NG_GOVERNOR_TICK_NS / 1e9;
+	const double tick_s =
+		(ng_governor_is_calm(&target->governor) ? NG_GOVERNOR_CALM_TICKS : 1) *
+		(double)NG_GOVERNOR_TICK_NS / 1e9;
 	const double end_s = target->now_s + tick_s;
 	double steady_hits = 0;
 
@@ -82,10 +84,12 @@ static void run_tick(struct target *target)
 		steady_hits = hits_in(target, tick_s);
 		if (steady_hits > tokens) {
 			steady_hits = tokens;
+			ng_governor_pay(&target->governor, (uint64_t)steady_hits);
 			ng_governor_trip(
 				&target->governor, ns(target->now_s), (uint64_t)steady_hits);
 		} else {
 			target->steady_s += tick_s;
+			ng_governor_pay(&target->governor, (uint64_t)steady_hits);
 		}
 		target->lost_s += steady_hits * target->costs.hit_ns / 1e9;
 	}
@@ -97,9 +101,8 @@ static void run_tick(struct target *target)
 	target->stratum_s = fmax(target->stratum_s, target->now_s);
 	target->now_s = end_s;
 	ng_governor_tick(&target->governor, &(struct ng_tick){.now_ns = ns(end_s),
-						    .elapsed_ns = NG_GOVERNOR_TICK_NS,
+						    .elapsed_ns = ns(tick_s),
 						    .cpu_ns = ns(tick_s * target->cpus),
-						    .steady_hits = (uint64_t)steady_hits,
 						    .rate_hz = target->rate_hz,
 						    .rate_high_hz = target->rate_hz * 1.1});
 }

@@ -1,0 +1,98 @@
+#!/usr/bin/env python3
+"""How fast modes reach a target: bench/latency.py [CHANGES [OTHERS]]
+
+A daemon samples OTHERS processes (20) that call a function every millisecond, while one more that calls it all the time is
+switched between full and off. Times are from the request, as the target itself sees it: to the first call that is dear
+in full mode, and to the last one after off. Exits 1 where full takes more than 20 ms (median) or off more than 2 ms (99th percentile).
+"""
+import contextlib
+import mmap
+import random
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+from paced import BOUND_S, Daemon
+from runs import BUILD, TOP, machine
+
+EDGES = BUILD / "bench" / "edges"
+FULL_MS, OFF_MS = 20, 2
+THRESHOLD_NS = 500  # an untraced call takes 50, a hit 800 or more
+
+
+class Edges:
+    """bench/edges, running."""
+
+    def __init__(self, pause_ns=0):
+        with tempfile.NamedTemporaryFile(prefix="nowgate-edges-") as file:
+            file.truncate(4096)
+            self.shared = mmap.mmap(file.fileno(), 4096)
+            self.process = subprocess.Popen([EDGES, file.name, str(THRESHOLD_NS), str(pause_ns)], stdout=subprocess.PIPE, text=True)
+            self.process.stdout.readline()
+        self.pid = self.process.pid
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+    def look(self):
+        """@return (first, last) of the latest row of dear calls in s, and how many rows there were"""
+        first, last, rows = struct.unpack("3Q", self.shared[:24])
+        return first / 1e9, last / 1e9, rows
+
+
+def percentile(values, part):
+    return sorted(values)[min(len(values) - 1, int(part * len(values)))]
+
+
+def measure(daemon, edges, changes, chance):
+    full, off = [], []
+    for _ in range(changes):
+        rows = edges.look()[2]
+        asked = time.monotonic()
+        daemon.mode(edges.pid, "full", lease_ns=10 * 10**9)
+        end = asked + BOUND_S
+        while edges.look()[2] == rows:
+            if time.monotonic() > end:
+                raise RuntimeError("full mode does not reach the target")
+            time.sleep(0.0005)
+        full.append((edges.look()[0] - asked) * 1e3)
+        time.sleep(chance.uniform(0.02, 0.1))
+        asked = time.monotonic()
+        daemon.mode(edges.pid, "off")
+        time.sleep(chance.uniform(0.08, 0.15))
+        off.append(max(edges.look()[1] - asked, 0) * 1e3)
+    return full, off
+
+
+def main():
+    changes = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+    others = int(sys.argv[2]) if len(sys.argv) > 2 else 20
+    chance = random.Random(1)
+    EDGES.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["gcc", "-O2", "-o", EDGES, TOP / "bench" / "edges" / "main.c"], check=True)
+    print(f"{machine()}; {changes} changes, {others} other targets sampled")
+    with Daemon() as daemon, contextlib.ExitStack() as stack:
+        for _ in range(others):
+            other = stack.enter_context(Edges(pause_ns=10**6))
+            daemon.attach(other.pid, ["tick"], mode="sampled")
+        edges = stack.enter_context(Edges())
+        daemon.attach(edges.pid, ["tick"], mode="off")
+        time.sleep(1)
+        full, off = measure(daemon, edges, changes, chance)
+    print(f"{'':>6} {'median':>8} {'p90':>8} {'p99':>8} {'max':>8}  ms")
+    for name, values in (("full", full), ("off", off)):
+        print(f"{name:>6} {statistics.median(values):>8.2f} {percentile(values, 0.9):>8.2f}"
+              f" {percentile(values, 0.99):>8.2f} {max(values):>8.2f}")
+    return 1 if statistics.median(full) > FULL_MS or percentile(off, 0.99) > OFF_MS else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
