@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/target/text.h"
+
 static void tracked_free(struct ng_tracked *tracked)
 {
 	ng_tracked_disarm(tracked);
@@ -150,6 +152,23 @@ void ng_tracked_gap(struct ng_tracked *tracked, const char *why)
 {
 	if (!tracked->gap)
 		tracked->gap = why;
+}
+
+void ng_tracked_check_text(struct ng_tracked *tracked)
+{
+	struct ng_mappings mappings = NG_MAPPINGS_INIT;
+
+	if (ng_process_mappings(tracked->pid, &mappings))
+		return;
+	for (size_t i = 0; i < tracked->image_count; i++) {
+		const struct ng_traced_image *image = tracked->images[i];
+		const struct ng_text_file file = ng_traced_image_file(image);
+
+		if (ng_text_is_bare(tracked->pid, &mappings, &file, &image->sites))
+			ng_tracked_gap(tracked, "a breakpoint was gone from its code: calls after "
+						"that were not counted");
+	}
+	ng_mappings_release(&mappings);
 }
 
 void ng_tracked_give_up(struct ng_tracked *tracked, const struct ng_traced_image *image)

@@ -93,6 +93,9 @@ void ng_tracked_give_up(struct ng_tracked *tracked, const struct ng_traced_image
 /** Notes that calls were missed. The first cause is kept. */
 void ng_tracked_gap(struct ng_tracked *tracked, const char *why);
 
+/** Notes a gap where not everything that should be armed stands in the process's code. */
+void ng_tracked_check_text(struct ng_tracked *tracked);
+
 /** Ends a life. @param cpu_ns CPU time of the whole process; 0: as last read */
 void ng_tracked_end(struct ng_tracked *tracked, uint64_t time_ns, uint64_t cpu_ns);
 
