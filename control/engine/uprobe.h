@@ -24,6 +24,7 @@
 #include <sys/types.h>
 
 #include "bpf/abi.h"
+#include "control/engine/tallies.h"
 #include "core/base/diag.h"
 
 struct ng_uprobe;
@@ -151,24 +152,6 @@ int ng_uprobe_drain(struct ng_uprobe *engine, ng_uprobe_on_event on_event, void 
 
 /** Readable when process events wait. */
 int ng_uprobe_event_fd(const struct ng_uprobe *engine);
-
-/** Calls of one process at one site, of all CPUs. */
-struct ng_tally {
-	struct ng_count_key key;
-	uint64_t calls;
-};
-
-struct ng_tallies {
-	struct ng_tally *items;
-	size_t count;
-};
-
-#define NG_TALLIES_INIT                                                                            \
-	{                                                                                          \
-		.items = NULL, .count = 0                                                          \
-	}
-
-void ng_tallies_release(struct ng_tallies *tallies);
 
 /** Reads all counts. Cost: one system call a (process, site) pair. @return 0; -ENOMEM; -errno */
 int ng_uprobe_read(const struct ng_uprobe *engine, struct ng_tallies *ret_tallies);
