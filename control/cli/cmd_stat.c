@@ -3,312 +3,25 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "control/cli/options.h"
+#include "control/cli/stat_arguments.h"
 #include "control/cli/stat_print.h"
 #include "control/cli/stat_sampled.h"
 #include "control/engine/calibrate.h"
 #include "control/plane/session.h"
 #include "control/target/launch.h"
-#include "core/base/cleanup.h"
 #include "core/base/clock.h"
-#include "core/base/number.h"
-
-#define COMMAND	 "stat"
-#define LIST_MAX 256	 /* of each of -f, -p, --exe */
-#define PID_MAX	 4194304 /* the kernel's PID_MAX_LIMIT */
-#define DAY_NS	 (86400 * NG_NS_PER_S)
-
-static const char help[] =
-	"Counts calls of a function, every one, in running processes or in a command.\n"
-	"\n"
-	"Usage: nowgate stat [OPTION...] -p PID... | --exe PATH... | -- COMMAND ARG...\n"
-	"\n"
-	"What to count\n"
-	"  -f, --func FUNC      a function as its language writes it: time.Now,\n"
-	"                       'net/http.(*conn).serve', 'main.Gen[...]', clock_gettime;\n"
-	"                       or a glob, 'time.*'. Again for more. Default: time.Now\n"
-	"      --clock          every read of the clock, by its source, none twice\n"
-	"      --clock=all      the Go runtime's own reads too\n"
-	"      --clock=+syscalls  real system calls too; while it runs, each system call of\n"
-	"                       every process of this machine takes longer (the note says how "
-	"much)\n"
-	"Where\n"
-	"  -p, --pid PID        a running process. Again for more; its children are not followed\n"
-	"      --exe PATH       every process that runs this file, now and started later\n"
-	"  -- COMMAND ARG...    from its first instruction to its end, its children too\n"
-	"How long\n"
-	"  -d, --duration TIME  such as 5s or 500ms; default: until the targets end, or ^C\n"
-	"  -I, --interval TIME  print the counts of each such interval too\n"
-	"Output\n"
-	"      --json           one JSON document; with -I one line of JSON an interval\n"
-	"  -o, --output FILE    write the result there; default: stdout, with a command stderr\n"
-	"      --attach HOW     auto, tracefs, or link (slower to arm, follows no children)\n"
-	"  -h, --help\n"
-	"\n"
-	"Exit status: 0 done; 1 failed; 2 usage; 4 denied; 5 refused; 6 no such process or\n"
-	"function; 7 done, but calls were lost. With a command its own, 128 + signal where one\n"
-	"ended it, 125 where nowgate failed, 126 not executable, 127 not found.\n";
-
-struct stat_arguments {
-	const char *functions[LIST_MAX];
-	size_t function_count;
-	pid_t pids[LIST_MAX];
-	size_t pid_count;
-	const char *exes[LIST_MAX];
-	size_t exe_count;
-	char **command;	      /* NULL: none */
-	uint64_t duration_ns; /* 0: no end */
-	uint64_t interval_ns; /* 0: none */
-	const char *output;
-	bool json;
-	bool clock;
-	bool syscalls;
-	bool help;
-	bool at_symbol;
-	enum ng_clock_set clock_set;
-	enum ng_attach attach;
-	bool sampled;
-	double budget_ratio; /* 0: the default */
-	double rate_ratio;   /* 0: by the budget */
-};
-
-enum option_index {
-	OPTION_FUNC,
-	OPTION_PID,
-	OPTION_EXE,
-	OPTION_DURATION,
-	OPTION_INTERVAL,
-	OPTION_OUTPUT,
-	OPTION_JSON,
-	OPTION_CLOCK,
-	OPTION_ATTACH,
-	OPTION_AT_SYMBOL,
-	OPTION_MODE,
-	OPTION_BUDGET,
-	OPTION_RATE,
-	OPTION_HELP,
-};
-
-static const struct ng_option option_table[] = {
-	[OPTION_FUNC] = {'f', "func", NG_OPTION_VALUE, true},
-	[OPTION_PID] = {'p', "pid", NG_OPTION_VALUE, true},
-	[OPTION_EXE] = {0, "exe", NG_OPTION_VALUE, true},
-	[OPTION_DURATION] = {'d', "duration", NG_OPTION_VALUE, false},
-	[OPTION_INTERVAL] = {'I', "interval", NG_OPTION_VALUE, false},
-	[OPTION_OUTPUT] = {'o', "output", NG_OPTION_VALUE, false},
-	[OPTION_JSON] = {0, "json", NG_OPTION_FLAG, false},
-	[OPTION_CLOCK] = {0, "clock", NG_OPTION_OPTIONAL, false},
-	[OPTION_ATTACH] = {0, "attach", NG_OPTION_VALUE, false},
-	/* Not in the help: shows in our tests why the symbol's address is the wrong place. */
-	[OPTION_AT_SYMBOL] = {0, "at-symbol", NG_OPTION_FLAG, false},
-	[OPTION_MODE] = {0, "mode", NG_OPTION_VALUE, false},
-	[OPTION_BUDGET] = {0, "budget", NG_OPTION_VALUE, false},
-	[OPTION_RATE] = {0, "rate", NG_OPTION_VALUE, false},
-	[OPTION_HELP] = {'h', "help", NG_OPTION_FLAG, false},
-};
-
-static int add_text(const char *list[], size_t *count, const char *text, const char *option)
-{
-	if (!*text)
-		return ng_complain_usage(COMMAND, "--%s needs a value that is not empty", option);
-	for (size_t i = 0; i < *count; i++) {
-		if (!strcmp(list[i], text))
-			return ng_complain_usage(COMMAND, "--%s %s is given twice", option, text);
-	}
-	if (*count == LIST_MAX)
-		return ng_complain_usage(
-			COMMAND, "--%s stands more than %d times", option, LIST_MAX);
-	list[(*count)++] = text;
-	return 0;
-}
-
-static int add_pid(struct stat_arguments *arguments, const char *text)
-{
-	const struct ng_range range = {1, PID_MAX};
-	struct ng_diag diag = NG_DIAG_INIT;
-	uint64_t pid;
-
-	if (ng_number_parse(text, range, &pid, &diag))
-		return ng_complain_usage(COMMAND, "--pid: %s", diag.text);
-	for (size_t i = 0; i < arguments->pid_count; i++) {
-		if (arguments->pids[i] == (pid_t)pid)
-			return ng_complain_usage(COMMAND, "--pid %s is given twice", text);
-	}
-	if (arguments->pid_count == LIST_MAX)
-		return ng_complain_usage(COMMAND, "--pid stands more than %d times", LIST_MAX);
-	arguments->pids[arguments->pid_count++] = (pid_t)pid;
-	return 0;
-}
-
-static int set_time(uint64_t *ret_ns, const char *text, const char *option)
-{
-	const struct ng_range range = {10 * NG_NS_PER_MS, 365 * DAY_NS};
-	struct ng_diag diag = NG_DIAG_INIT;
-
-	if (ng_duration_parse(text, range, ret_ns, &diag))
-		return ng_complain_usage(COMMAND, "--%s: %s", option, diag.text);
-	return 0;
-}
-
-static int set_clock(struct stat_arguments *arguments, const char *text)
-{
-	static const char syscalls[] = "+syscalls";
-	const char *rest = text ? text : "";
-
-	arguments->clock = true;
-	arguments->clock_set = NG_CLOCK_PROGRAM;
-	if (!strncmp(rest, "all", 3)) {
-		arguments->clock_set = NG_CLOCK_ALL;
-		rest += 3;
-	}
-	if (!strcmp(rest, syscalls)) {
-		arguments->syscalls = true;
-		rest = "";
-	}
-	if (*rest || (text && !*text))
-		return ng_complain_usage(COMMAND,
-			"--clock=%s: it can be --clock, --clock=all, --clock=+syscalls or "
-			"--clock=all+syscalls",
-			text);
-	return 0;
-}
-
-static int set_attach(struct stat_arguments *arguments, const char *text)
-{
-	if (!strcmp(text, "auto"))
-		arguments->attach = NG_ATTACH_AUTO;
-	else if (!strcmp(text, "tracefs"))
-		arguments->attach = NG_ATTACH_TRACEFS;
-	else if (!strcmp(text, "link"))
-		arguments->attach = NG_ATTACH_LINK;
-	else
-		return ng_complain_usage(
-			COMMAND, "--attach %s: it can be auto, tracefs or link", text);
-	return 0;
-}
-
-static int set_mode(struct stat_arguments *arguments, const char *text)
-{
-	if (!strcmp(text, "sampled"))
-		arguments->sampled = true;
-	else if (strcmp(text, "count"))
-		return ng_complain_usage(COMMAND, "--mode %s: it can be count or sampled", text);
-	return 0;
-}
-
-static int set_ratio(double *ret_ratio, const char *text, const char *option)
-{
-	struct ng_diag diag = NG_DIAG_INIT;
-
-	if (ng_ratio_parse(text, ret_ratio, &diag))
-		return ng_complain_usage(COMMAND, "--%s: %s", option, diag.text);
-	return 0;
-}
-
-static int set_option(struct stat_arguments *arguments, int index, const char *value)
-{
-	switch (index) {
-	case OPTION_FUNC:
-		return add_text(arguments->functions, &arguments->function_count, value, "func");
-	case OPTION_PID:
-		return add_pid(arguments, value);
-	case OPTION_EXE:
-		return add_text(arguments->exes, &arguments->exe_count, value, "exe");
-	case OPTION_DURATION:
-		return set_time(&arguments->duration_ns, value, "duration");
-	case OPTION_INTERVAL:
-		return set_time(&arguments->interval_ns, value, "interval");
-	case OPTION_OUTPUT:
-		arguments->output = value;
-		return 0;
-	case OPTION_JSON:
-		arguments->json = true;
-		return 0;
-	case OPTION_CLOCK:
-		return set_clock(arguments, value);
-	case OPTION_ATTACH:
-		return set_attach(arguments, value);
-	case OPTION_AT_SYMBOL:
-		arguments->at_symbol = true;
-		return 0;
-	case OPTION_MODE:
-		return set_mode(arguments, value);
-	case OPTION_BUDGET:
-		return set_ratio(&arguments->budget_ratio, value, "budget");
-	case OPTION_RATE:
-		return set_ratio(&arguments->rate_ratio, value, "rate");
-	default:
-		arguments->help = true;
-		return 0;
-	}
-}
-
-static int check_arguments(struct stat_arguments *arguments)
-{
-	const bool processes = arguments->pid_count || arguments->exe_count;
-
-	if (arguments->clock && arguments->function_count)
-		return ng_complain_usage(COMMAND,
-			"--clock counts the clock's own functions: it does not go with --func");
-	if (!arguments->command && !processes)
-		return ng_complain_usage(
-			COMMAND, "nothing to count in: give -p PID, --exe PATH or -- COMMAND");
-	if (arguments->command && processes)
-		return ng_complain_usage(
-			COMMAND, "a command does not go with --pid or --exe: one at a time");
-	if (arguments->sampled && (arguments->command || arguments->syscalls))
-		return ng_complain_usage(COMMAND,
-			"--mode sampled goes with --pid and --exe, and without system calls");
-	if (!arguments->sampled && (arguments->budget_ratio || arguments->rate_ratio))
-		return ng_complain_usage(COMMAND, "--budget and --rate go with --mode sampled");
-	if (!arguments->clock && !arguments->function_count)
-		arguments->functions[arguments->function_count++] = "time.Now";
-	return 0;
-}
-
-/* @return 0, or the exit code */
-static int parse(int argc, char **argv, struct stat_arguments *arguments)
-{
-	struct ng_options options = {.command = COMMAND,
-		.table = option_table,
-		.count = sizeof(option_table) / sizeof(option_table[0]),
-		.argc = argc,
-		.argv = argv,
-		.next = 1};
-	int index;
-
-	while ((index = ng_options_next(&options)) >= 0) {
-		int code = set_option(arguments, index, options.value);
-
-		if (code)
-			return code;
-	}
-	if (index == NG_OPTIONS_ERROR)
-		return NG_EXIT_USAGE;
-	if (arguments->help)
-		return 0;
-	if (options.next < argc) {
-		if (strcmp(argv[options.next - 1], "--"))
-			return ng_complain_usage(COMMAND,
-				"'%s' is no option: a command stands after --", argv[options.next]);
-		arguments->command = argv + options.next;
-	}
-	return check_arguments(arguments);
-}
 
 /* One run of the command. */
 struct stat_run {
-	struct stat_arguments arguments;
+	struct ng_stat_arguments arguments;
 	struct ng_session *session;
 	struct ng_launch *launch; /* NULL: no command */
 	struct ng_report before;  /* at the last interval's end */
@@ -423,7 +136,7 @@ static void note_system_calls(double before_ns)
 
 static int start(struct stat_run *run)
 {
-	const struct stat_arguments *arguments = &run->arguments;
+	const struct ng_stat_arguments *arguments = &run->arguments;
 	const struct ng_session_options options = {
 		.wanted = {.functions = arguments->functions,
 			.function_count = arguments->function_count,
@@ -622,7 +335,7 @@ static bool has_exec_failed(const struct stat_run *run)
 
 static int complain(const struct stat_run *run, int error)
 {
-	const int code = ng_complain(COMMAND, error, &run->diag);
+	const int code = ng_complain(NG_STAT_COMMAND, error, &run->diag);
 
 	if (!run->arguments.command)
 		return code;
@@ -633,7 +346,7 @@ static int complain(const struct stat_run *run, int error)
 
 static int run_sampled(struct stat_run *run)
 {
-	const struct stat_arguments *arguments = &run->arguments;
+	const struct ng_stat_arguments *arguments = &run->arguments;
 	const struct ng_stat_sampled sampled = {
 		.wanted = {.functions = arguments->functions,
 			.function_count = arguments->function_count,
@@ -661,7 +374,7 @@ static int run_sampled(struct stat_run *run)
 	((struct ng_stat_sampled *)&sampled)->file = run->print.file;
 	if (!error)
 		error = ng_stat_sampled_run(&sampled, &run->diag);
-	return error ? ng_complain(COMMAND, error, &run->diag) : NG_EXIT_DONE;
+	return error ? ng_complain(NG_STAT_COMMAND, error, &run->diag) : NG_EXIT_DONE;
 }
 
 static int run_all(struct stat_run *run)
@@ -698,12 +411,12 @@ static int run_all(struct stat_run *run)
 int ng_cmd_stat(int argc, char **argv)
 {
 	struct stat_run run = {.signal_fd = -1, .diag = NG_DIAG_INIT};
-	int code = parse(argc, argv, &run.arguments);
+	int code = ng_stat_arguments_parse(argc, argv, &run.arguments);
 
 	if (code)
 		return code;
 	if (run.arguments.help) {
-		fputs(help, stdout);
+		fputs(ng_stat_help, stdout);
 		return NG_EXIT_DONE;
 	}
 	code = run.arguments.sampled ? run_sampled(&run) : run_all(&run);
