@@ -1,5 +1,4 @@
 """What the measurements of budgets and rates share: a program that shows its progress, and a daemon."""
-import contextlib
 import json
 import mmap
 import os
@@ -64,12 +63,15 @@ class Daemon:
         self.directory = tempfile.TemporaryDirectory(prefix="nowgate-bench-")
         self.path = pathlib.Path(self.directory.name) / "socket"
         (pathlib.Path(self.directory.name) / "conf").touch()
-        self.process = subprocess.Popen([NOWGATE, "daemon", "--config", f"{self.directory.name}/conf", "--socket",
-                                         self.path, "--state-dir", f"{self.directory.name}/state"],
-                                        stderr=subprocess.PIPE, text=True)
-        for line in self.process.stderr:
-            if "listening" in line:
-                break
+        log = pathlib.Path(self.directory.name) / "log"  # a pipe that nobody reads would hold it up
+        with log.open("w", encoding="utf-8") as file:
+            self.process = subprocess.Popen([NOWGATE, "daemon", "--config", f"{self.directory.name}/conf", "--socket",
+                                             self.path, "--state-dir", f"{self.directory.name}/state"], stderr=file)
+        end = time.monotonic() + BOUND_S
+        while "listening" not in log.read_text(encoding="utf-8"):
+            if self.process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError(f"the daemon does not start: {log.read_text(encoding='utf-8')}")
+            time.sleep(0.01)
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.connect(str(self.path))
         self.stream = self.socket.makefile("rw")
@@ -81,8 +83,7 @@ class Daemon:
         self.stream.close()
         self.socket.close()
         self.process.terminate()
-        with contextlib.closing(self.process.stderr):
-            self.process.wait(timeout=BOUND_S)
+        self.process.wait(timeout=BOUND_S)
         self.directory.cleanup()
 
     def ask(self, op, **members):

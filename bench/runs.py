@@ -7,7 +7,7 @@ import subprocess
 
 TOP = pathlib.Path(__file__).resolve().parents[1]
 BUILD = TOP / "build"
-NOWGATE = BUILD / "release" / "control" / "nowgate"
+NOWGATE = pathlib.Path(os.environ.get("NOWGATE", BUILD / "release" / "control" / "nowgate"))
 PROGRAM = BUILD / "demo" / "main"
 BOUND_S = 120
 

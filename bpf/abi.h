@@ -100,11 +100,12 @@ struct ng_gate {
 	__u32 fallback;	  /* … when the lease is over */
 	__u32 probability; /* sampled: a call in a window counts if 32 random bits are not above */
 	__u32 window_open; /* sampled: not 0 while calls count */
-	__u32 burst_limited; /* burst: not 0 where burst_left counts */
-	__u32 count_limited; /* count: not 0 where running out of tokens is told */
-	__u32 window;	     /* index in `windows` that calls are noted in while one is open */
-	__u32 generation;    /* one more at each change of mode */
-	__u32 pad[2];
+	__u32 burst_limited;   /* burst: not 0 where burst_left counts */
+	__u32 count_limited;   /* count: not 0 where running out of tokens is told */
+	__u32 window;	       /* index in `windows` that calls are noted in while one is open */
+	__u32 generation;      /* one more at each change of mode */
+	__u64 window_until_ns; /* sampled: the window's end, CLOCK_MONOTONIC; a trip brings it
+				  forward */
 };
 
 /** One CPU's share of what a gate's hits became: hits = delivered + sampled_out + lost. Writer:

@@ -52,7 +52,8 @@ static inline __attribute__((always_inline)) __u32 ng_gate_decide(
 	case NG_MODE_FULL:
 		return NG_VERDICT_DELIVER;
 	case NG_MODE_SAMPLED:
-		if (!seen->window_open || random > seen->probability)
+		if (!seen->window_open || now_ns >= seen->window_until_ns ||
+			random > seen->probability)
 			return 0;
 		return ng_gate_take(&gate->tokens);
 	case NG_MODE_BURST:

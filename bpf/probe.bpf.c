@@ -156,8 +156,11 @@ static __always_inline void ng_gated_hit(struct task_struct *task, __u32 site)
 		__sync_fetch_and_add(&tally->delivered, 1);
 	else
 		__sync_fetch_and_add(&tally->lost, 1);
-	if (verdict & NG_VERDICT_TRIP)
-		ng_trip(task);
+	if (!(verdict & NG_VERDICT_TRIP))
+		return;
+	if (gate->mode == NG_MODE_SAMPLED)
+		gate->window_until_ns = now_ns;
+	ng_trip(task);
 }
 
 /* Each hit of each site. 0 tells perf that there is nothing to sample. */
@@ -192,6 +195,7 @@ static __always_inline void ng_window_ran(struct task_struct *task, __u64 since_
 	const __u32 index = target ? target->gate : 0;
 	const volatile struct ng_gate *gate = index ? bpf_map_lookup_elem(&gates, &index) : 0;
 	struct ng_window_table *window;
+	__u64 until_ns;
 	__u32 number;
 
 	if (!gate || !gate->window_open)
@@ -202,8 +206,11 @@ static __always_inline void ng_window_ran(struct task_struct *task, __u64 since_
 		return;
 	if (since_ns < window->opened_ns)
 		since_ns = window->opened_ns;
-	if (now_ns > since_ns &&
-		!ng_window_add(number, NG_ROW_KEY(task->pid, 0), now_ns - since_ns))
+	until_ns = gate->window_until_ns;
+	if (now_ns < until_ns)
+		until_ns = now_ns;
+	if (until_ns > since_ns &&
+		!ng_window_add(number, NG_ROW_KEY(task->pid, 0), until_ns - since_ns))
 		ng_lose(NG_LOST_WINDOW_FULL);
 }
 

@@ -1,10 +1,13 @@
 #include "control/engine/gates.h"
 
 #include <errno.h>
+#include <linux/futex.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -25,6 +28,7 @@ struct ng_gates {
 	pthread_mutex_t lock;
 	bool gate_taken[NG_GATES_MAX];
 	bool window_taken[NG_WINDOWS_MAX];
+	uint32_t window_ended[NG_GATES_MAX]; /* futexes: not 0 when it ended before its time */
 };
 
 /* The kernel rounds the values of a mapped array up to 8 bytes and the whole to pages. */
@@ -186,7 +190,8 @@ int ng_gates_follow_switches(struct ng_gates *gates, bool follow, struct ng_diag
 		     : 0;
 }
 
-int ng_gates_open_window(struct ng_gates *gates, uint32_t gate_index, int64_t tokens)
+int ng_gates_open_window(
+	struct ng_gates *gates, uint32_t gate_index, uint64_t length_ns, int64_t tokens)
 {
 	struct ng_gate *gate = &gates->gates[gate_index];
 	const int index = take_free(gates, gates->window_taken, NG_WINDOWS_MAX);
@@ -200,9 +205,33 @@ int ng_gates_open_window(struct ng_gates *gates, uint32_t gate_index, int64_t to
 	gate->tokens = tokens;
 	(void)__atomic_fetch_add(&gates->skeleton->bss->ng_windows_open, 1, __ATOMIC_RELEASE);
 	window->opened_ns = ng_clock_ns();
+	gate->window_until_ns = window->opened_ns + length_ns;
+	__atomic_store_n(&gates->window_ended[gate_index], 0, __ATOMIC_RELAXED);
 	/* Release: whoever sees the window open sees its rows empty and its start. */
 	__atomic_store_n(&gate->window_open, 1, __ATOMIC_RELEASE);
 	return index;
+}
+
+void ng_gates_await_window(struct ng_gates *gates, uint32_t gate_index)
+{
+	const uint64_t until_ns = gates->gates[gate_index].window_until_ns;
+	const struct timespec until = {.tv_sec = (time_t)(until_ns / NG_NS_PER_S),
+		.tv_nsec = (long)(until_ns % NG_NS_PER_S)};
+	uint32_t *ended = &gates->window_ended[gate_index];
+
+	/* A trip brings the window's end forward; then this is woken up, too. */
+	while (!__atomic_load_n(ended, __ATOMIC_ACQUIRE) && ng_clock_ns() < until_ns)
+		(void)syscall(SYS_futex, ended, FUTEX_WAIT_BITSET_PRIVATE, 0, &until, NULL,
+			FUTEX_BITSET_MATCH_ANY);
+}
+
+void ng_gates_end_window(struct ng_gates *gates, uint32_t gate_index)
+{
+	uint32_t *ended = &gates->window_ended[gate_index];
+
+	__atomic_store_n(&gates->gates[gate_index].tokens, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(ended, 1, __ATOMIC_RELEASE);
+	(void)syscall(SYS_futex, ended, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
 /* A consistent look at who runs on a CPU: the CPU writes the time first and the thread last. */
@@ -297,9 +326,11 @@ void ng_gates_close_window(struct ng_gates *gates, uint32_t gate_index, uint32_t
 	struct ng_window_table *window = &gates->windows[gate->window];
 	struct running running[NG_CPUS_MAX];
 	const size_t running_count = find_running(gates, tgid, running);
+	const uint64_t until_ns = __atomic_load_n(&gate->window_until_ns, __ATOMIC_RELAXED);
+	const uint64_t now_ns = ng_clock_ns();
 
 	*ret_parts = (struct ng_window_parts){
-		.opened_ns = window->opened_ns, .closed_ns = ng_clock_ns()};
+		.opened_ns = window->opened_ns, .closed_ns = now_ns < until_ns ? now_ns : until_ns};
 	__atomic_store_n(&gate->window_open, 0, __ATOMIC_RELEASE);
 	(void)__atomic_fetch_sub(&gates->skeleton->bss->ng_windows_open, 1, __ATOMIC_RELEASE);
 	ret_parts->tripped = __atomic_load_n(&gate->tokens, __ATOMIC_RELAXED) <= 0;

@@ -43,9 +43,19 @@ int ng_gates_forget_first(const struct ng_gates *gates, uint32_t gate);
  */
 int ng_gates_follow_switches(struct ng_gates *gates, bool follow, struct ng_diag *diag);
 
-/** Opens a window at a gate in mode sampled: its calls count from now on. @return the window's
- * index; -EBUSY all windows are open */
-int ng_gates_open_window(struct ng_gates *gates, uint32_t gate, int64_t tokens);
+/**
+ * Opens a window at a gate in mode sampled: its calls count for so long from now on, by BPF's own
+ * clock, or until the tokens run out. Whatever disturbs the process afterwards is not in it.
+ *
+ * @return the window's index; -EBUSY all windows are open
+ */
+int ng_gates_open_window(struct ng_gates *gates, uint32_t gate, uint64_t length_ns, int64_t tokens);
+
+/** Waits until a gate's window is over: a wake-up in the midst of it could stall the process. */
+void ng_gates_await_window(struct ng_gates *gates, uint32_t gate);
+
+/** Ends a gate's window now, if one is open. Any thread. */
+void ng_gates_end_window(struct ng_gates *gates, uint32_t gate);
 
 /** A thread's part in a window; or its calls at a site in it. */
 struct ng_window_part {

@@ -9,7 +9,7 @@
 #include "control/engine/window.h"
 #include "core/base/clock.h"
 
-#define WINDOW_NS NG_NS_PER_MS
+#define WINDOW_NS (3 * NG_NS_PER_MS)
 
 /* Iterations that take this part of a hit are noted; an unarmed one takes 2 ns, and the clock 25.
  */

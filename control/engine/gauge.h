@@ -37,7 +37,7 @@ struct ng_gauge_reading {
 };
 
 /**
- * Runs one window of 1 ms on a loop.
+ * Runs one window of 3 ms on a loop.
  *
  * @param hit_ns what a hit costs, roughly
  * @return 0; -ENODATA the child hardly ran; -ECHILD it is gone; what ng_window_run() gave

@@ -9,9 +9,6 @@
 #include "control/target/process.h"
 #include "core/base/clock.h"
 
-/* How often a window looks whether its tokens have run out. */
-#define LOOK_NS (200 * NG_NS_PER_US)
-
 static int open_site(uint64_t tracepoint, pid_t tid)
 {
 	struct perf_event_attr attr = {
@@ -33,16 +30,6 @@ static void sleep_until(uint64_t until_ns)
 
 	/* Cut short by a signal: then the window is shorter, by its own clock. */
 	(void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
-}
-
-static void dwell(const struct ng_gate *gate, uint64_t until_ns)
-{
-	uint64_t now_ns = ng_clock_ns();
-
-	while (now_ns < until_ns && __atomic_load_n(&gate->tokens, __ATOMIC_RELAXED) > 0) {
-		sleep_until(until_ns - now_ns > LOOK_NS ? now_ns + LOOK_NS : until_ns);
-		now_ns = ng_clock_ns();
-	}
 }
 
 static void close_all(const int *fds, size_t count)
@@ -71,10 +58,10 @@ int ng_window_run(struct ng_gates *gates, const struct ng_window_order *order,
 	if (!error) {
 		if (order->settle_ns)
 			sleep_until(ret_times->armed_ns + order->settle_ns);
-		error = ng_gates_open_window(gates, order->gate, order->tokens);
+		error = ng_gates_open_window(gates, order->gate, order->length_ns, order->tokens);
 	}
 	if (error >= 0) {
-		dwell(ng_gates_at(gates, order->gate), ng_clock_ns() + order->length_ns);
+		ng_gates_await_window(gates, order->gate);
 		ng_gates_close_window(gates, order->gate, (uint32_t)order->pid, ret_parts);
 		error = ng_process_has_memory(order->pid, tid) ? 0 : -ESRCH;
 	}

@@ -300,7 +300,7 @@ static void set_gate(struct ng_member *member)
 		return;
 	member->gate_is_stale = false;
 	if (mode != NG_MODE_SAMPLED)
-		__atomic_store_n(&gate->tokens, 0, __ATOMIC_RELAXED); /* a window ends */
+		ng_gates_end_window(member->context.gates, member->gate_index);
 	gate->lease_until_ns = member->lease_until_ns;
 	gate->fallback = NG_MODE_OFF;
 	gate->burst_limited = member->settings.events > 0;
@@ -544,7 +544,9 @@ static bool is_burst_over(const struct ng_member *member)
 
 void ng_member_trip(struct ng_member *member, uint64_t now_ns)
 {
-	if (member->settings.mode != NG_MODE_BURST)
+	if (ng_member_window_end(member))
+		ng_gates_end_window(member->context.gates, member->gate_index);
+	else if (member->settings.mode != NG_MODE_BURST)
 		ng_governor_trip(&member->governor, now_ns, pay_hits(member));
 	else if (is_burst_over(member))
 		end_lease(member, now_ns);

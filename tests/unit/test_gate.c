@@ -35,6 +35,25 @@ static void modes_deliver_what_they_say(void **state)
 	assert_int_equal(decide(&unknown), 0);
 }
 
+static void open_window(struct ng_gate *gate)
+{
+	gate->window_open = 1;
+	gate->window_until_ns = NOW_NS + 1;
+}
+
+static void a_window_ends_in_time(void **state)
+{
+	struct ng_gate gate = gate_of(NG_MODE_SAMPLED);
+
+	(void)state;
+	open_window(&gate);
+	gate.tokens = 3;
+	assert_int_equal(ng_gate_decide(&gate, NOW_NS, 0), NG_VERDICT_DELIVER);
+	assert_int_equal(ng_gate_decide(&gate, NOW_NS + 1, 0), 0);
+	assert_int_equal(ng_gate_decide(&gate, NOW_NS + 2, 0), 0);
+	assert_int_equal(gate.tokens, 2); /* late hits took none */
+}
+
 static void a_window_takes_its_tokens_and_trips_once(void **state)
 {
 	struct ng_gate gate = gate_of(NG_MODE_SAMPLED);
@@ -43,7 +62,7 @@ static void a_window_takes_its_tokens_and_trips_once(void **state)
 	gate.tokens = 3;
 	assert_int_equal(decide(&gate), 0);
 	assert_int_equal(gate.tokens, 3); /* closed: nothing was taken */
-	gate.window_open = 1;
+	open_window(&gate);
 	assert_int_equal(decide(&gate), NG_VERDICT_DELIVER);
 	assert_int_equal(decide(&gate), NG_VERDICT_DELIVER);
 	assert_int_equal(decide(&gate), NG_VERDICT_DELIVER | NG_VERDICT_TRIP);
@@ -56,7 +75,7 @@ static void a_window_without_tokens_delivers_nothing(void **state)
 	struct ng_gate gate = gate_of(NG_MODE_SAMPLED);
 
 	(void)state;
-	gate.window_open = 1;
+	open_window(&gate);
 	assert_int_equal(decide(&gate), 0);
 	gate.tokens = -5;
 	assert_int_equal(decide(&gate), 0);
@@ -67,7 +86,7 @@ static void probability_is_of_32_bits(void **state)
 	struct ng_gate gate = gate_of(NG_MODE_SAMPLED);
 
 	(void)state;
-	gate.window_open = 1;
+	open_window(&gate);
 	gate.tokens = 100;
 	gate.probability = 1000;
 	assert_int_equal(ng_gate_decide(&gate, NOW_NS, 1000), NG_VERDICT_DELIVER);
@@ -124,6 +143,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(modes_deliver_what_they_say),
+		cmocka_unit_test(a_window_ends_in_time),
 		cmocka_unit_test(a_window_takes_its_tokens_and_trips_once),
 		cmocka_unit_test(a_window_without_tokens_delivers_nothing),
 		cmocka_unit_test(probability_is_of_32_bits),
