@@ -347,7 +347,7 @@ static int complain(const struct stat_run *run, int error)
 static int run_sampled(struct stat_run *run)
 {
 	const struct ng_stat_arguments *arguments = &run->arguments;
-	const struct ng_stat_sampled sampled = {
+	struct ng_stat_sampled sampled = {
 		.wanted = {.functions = arguments->functions,
 			.function_count = arguments->function_count,
 			.clock = arguments->clock,
@@ -362,18 +362,18 @@ static int run_sampled(struct stat_run *run)
 		.exe_count = arguments->exe_count,
 		.duration_ns = arguments->duration_ns,
 		.interval_ns = arguments->interval_ns,
-		.signal_fd = run->signal_fd,
 		.json = arguments->json,
-		.file = run->print.file,
 	};
-	int error = open_signals(run);
+	int error = open_output(run); /* ^C ends it while a FIFO has no reader */
 
-	((struct ng_stat_sampled *)&sampled)->signal_fd = run->signal_fd;
 	if (!error)
-		error = open_output(run);
-	((struct ng_stat_sampled *)&sampled)->file = run->print.file;
-	if (!error)
+		error = open_signals(run);
+	if (!error) {
+		sampled.file = run->print.file;
+		sampled.signal_fd = run->signal_fd;
+		empty_output(run);
 		error = ng_stat_sampled_run(&sampled, &run->diag);
+	}
 	return error ? ng_complain(NG_STAT_COMMAND, error, &run->diag) : NG_EXIT_DONE;
 }
 

@@ -180,6 +180,8 @@ int ng_daemon_run(const struct ng_daemon_options *options, struct ng_diag *diag)
 		ng_daemon_log(&daemon, NG_LOG_INFO, "listening on %s", daemon.config.socket_path);
 		(void)ng_notify_ready(&daemon.notify);
 		error = loop(&daemon);
+		/* Closing takes a grace period a site, and disarms whatever was due. */
+		ng_watchdog_set_deadline(daemon.watchdog, 0);
 		(void)ng_notify_stopping(&daemon.notify);
 		ng_daemon_log(&daemon, NG_LOG_INFO, "ending: everything is disarmed");
 	}

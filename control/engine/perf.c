@@ -67,11 +67,11 @@ int ng_perf_open_inherited(uint64_t tracepoint_id, const struct ng_perf_hold *ho
 {
 	int fd = -EINVAL;
 
-	if (!*swaps)
+	if (!__atomic_load_n(swaps, __ATOMIC_RELAXED))
 		fd = open_event(tracepoint_id, hold, PERF_SAMPLE_READ | PERF_SAMPLE_TID);
 	if (fd != -EINVAL)
 		return move_up(fd);
-	*swaps = true;
+	__atomic_store_n(swaps, true, __ATOMIC_RELAXED);
 	return move_up(open_event(tracepoint_id, hold, 0));
 }
 

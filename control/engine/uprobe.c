@@ -19,6 +19,9 @@
 #include "control/target/process.h"
 #include "core/base/cleanup.h"
 
+/* Sites of all that an engine is ever given; memory is taken as they come. */
+#define ENGINE_SITES_MAX 16384
+
 /* libbpf's own messages would stand between the lines of a table. */
 static int print_nothing(enum libbpf_print_level level, const char *format, va_list args)
 {
@@ -180,7 +183,7 @@ enum ng_attach ng_uprobe_attach(const struct ng_uprobe *engine)
 
 bool ng_uprobe_is_firm(const struct ng_uprobe *engine)
 {
-	return engine->tracefs_fd >= 0 && !engine->swaps;
+	return engine->tracefs_fd >= 0 && !__atomic_load_n(&engine->swaps, __ATOMIC_RELAXED);
 }
 
 /*
@@ -224,18 +227,19 @@ static int hold_site(struct ng_uprobe *engine, struct defined_site *site, uint32
 	return -errno;
 }
 
-/* Room for one more site, which counts only when the caller adds to site_count. */
+/* Room for one more site, which counts only when the caller adds to site_count. The table never
+ * moves: workers arm the sites that are there while others are defined. */
 static struct defined_site *next_site(struct ng_uprobe *engine)
 {
-	struct defined_site *grown =
-		reallocarray(engine->sites, engine->site_count + 1, sizeof(*grown));
+	struct defined_site *site;
 
-	if (!grown)
+	if (!engine->sites)
+		engine->sites = calloc(ENGINE_SITES_MAX, sizeof(*engine->sites));
+	if (!engine->sites || engine->site_count == ENGINE_SITES_MAX)
 		return NULL;
-	engine->sites = grown;
-	grown += engine->site_count;
-	*grown = (struct defined_site){.image_fd = -1};
-	return grown;
+	site = &engine->sites[engine->site_count];
+	*site = (struct defined_site){.image_fd = -1};
+	return site;
 }
 
 static int define_and_hold(

@@ -147,11 +147,8 @@ int ng_session_arm_stopped(struct ng_session *session, pid_t pid, bool is_loaded
 
 	if (error)
 		return error;
-	/* Its fork and exec are told before it is held: they begin its life, which is armed there.
-	 */
-	session->held = pid;
+	/* Its fork and exec are told before: they begin its life, which is armed there. */
 	(void)ng_uprobe_drain(session->engine, ng_session_on_event, session);
-	session->held = 0;
 	tracked = ng_tracked_find(&session->tracked, pid, process.start_ticks);
 	if (!tracked || !tracked->main)
 		return -ESRCH;
@@ -174,6 +171,8 @@ void ng_session_start(struct ng_session *session)
 
 		if (!tracked->armed_at_ns)
 			tracked->armed_at_ns = now;
+		if (tracked->disarmed_at_ns)
+			tracked->disarmed_at_ns = now; /* it has ended before this */
 		/* 0 where it has just exited. */
 		(void)ng_process_cpu_time(tracked->pid, &tracked->cpu_start_ns);
 	}

@@ -26,7 +26,6 @@ struct ng_session {
 	struct ng_tracked_list tracked;
 	struct session_everyone *everyone; /* of the files that were asked for */
 	size_t everyone_count;
-	pid_t held;		/* stopped at its exec while its events are taken in; 0: none */
 	uint64_t started_at_ns; /* 0: the gate is still closed */
 	uint64_t stopped_at_ns; /* 0: it is still open */
 	uint64_t check_at_ns;	/* when the code of the armed ones is looked at next */

@@ -17,6 +17,14 @@ static const char thread_gone[] =
 	"the thread that held the breakpoint exited: calls until it was armed "
 	"again were not counted";
 
+/* When a life begins that an event tells of: no hit counts before the gate opens. */
+static uint64_t counted_from(const struct ng_session *session, const struct ng_proc_event *event)
+{
+	if (!session->started_at_ns || event->time_ns > session->started_at_ns)
+		return session->started_at_ns ? event->time_ns : 0;
+	return session->started_at_ns;
+}
+
 static void on_fork(struct ng_session *session, const struct ng_proc_event *event)
 {
 	struct ng_tracked *parent = ng_tracked_by_event(&session->tracked, event, event->parent);
@@ -38,7 +46,7 @@ static void on_fork(struct ng_session *session, const struct ng_proc_event *even
 	}
 	child->exec_id = event->exec_id;
 	child->start_ns = event->start_ns;
-	child->armed_at_ns = event->time_ns;
+	child->armed_at_ns = counted_from(session, event);
 	if (!ng_uprobe_is_firm(session->engine))
 		ng_tracked_gap(child,
 			"children are not followed for sure by links, nor before Linux 6.12");
@@ -63,6 +71,12 @@ static int arm_new_life(struct ng_session *session, struct ng_tracked *tracked,
 	if (ng_tracked_has_image(old, image) && ng_uprobe_is_firm(session->engine))
 		error = ng_tracked_inherit(tracked, old);
 	covered = tracked->image_count;
+	if (session->stopped_at_ns) { /* counting has ended: nothing is armed any more */
+		if (error || covered)
+			return error;
+		ng_tracked_gap(tracked, "counting ended before it could be armed");
+		return ng_tracked_add_image(tracked, image, NULL);
+	}
 	if (!error)
 		error = ng_session_arm_mappings(session, tracked, diag);
 	if (!error && covered)
@@ -89,18 +103,20 @@ static void begin_new_life(struct ng_session *session, struct ng_tracked *old,
 		.pid = old->pid, .parent = old->parent, .start_ticks = old->start_ticks};
 	struct ng_diag diag = NG_DIAG_INIT;
 	struct ng_tracked *tracked = ng_tracked_add(&session->tracked, &process, old->origin);
-	int error;
+	int error = 0;
 
 	if (!tracked)
 		return;
 	ng_tracked_end(old, event->time_ns, 0);
 	tracked->start_ns = event->start_ns;
 	tracked->exec_id = event->exec_id;
-	tracked->armed_at_ns = event->time_ns;
+	tracked->armed_at_ns = counted_from(session, event);
 	tracked->main = image;
-	error = image ? ng_tracked_set_exe(tracked, image->path)
-		      : ng_session_prepare_main(session, tracked, &diag);
-	if (!error)
+	if (image)
+		error = ng_tracked_set_exe(tracked, image->path);
+	else if (!session->stopped_at_ns)
+		error = ng_session_prepare_main(session, tracked, &diag);
+	if (!error && tracked->main)
 		error = arm_new_life(session, tracked, old, &diag);
 	(void)ng_process_cpu_time(tracked->pid, &tracked->cpu_start_ns); /* 0: it has ended */
 	if (error)
@@ -118,8 +134,9 @@ static void on_exec(struct ng_session *session, const struct ng_proc_event *even
 		.pid = (pid_t)event->tgid, .start_ticks = ng_process_ticks(event->start_ns)};
 
 	if (!tracked) {
-		if (image)
-			tracked = ng_session_track_user(session, &process, image, event->time_ns);
+		if (ng_session_is_everyones(session, image))
+			tracked = ng_session_track_user(
+				session, &process, image, counted_from(session, event));
 		if (tracked) {
 			tracked->start_ns = event->start_ns;
 			tracked->exec_id = event->exec_id;
@@ -133,9 +150,9 @@ static void on_exec(struct ng_session *session, const struct ng_proc_event *even
 		return;
 	}
 	ng_tracked_end(tracked, event->time_ns, 0);
-	if (!image || !image->sites.count)
+	if (!ng_session_is_everyones(session, image))
 		return;
-	tracked = ng_session_track_user(session, &process, image, event->time_ns);
+	tracked = ng_session_track_user(session, &process, image, counted_from(session, event));
 	if (tracked) {
 		tracked->start_ns = event->start_ns;
 		tracked->exec_id = event->exec_id;
@@ -147,6 +164,8 @@ void ng_session_on_event(const struct ng_proc_event *event, void *context)
 	struct ng_session *session = context;
 	struct ng_tracked *tracked;
 
+	if (session->stopped_at_ns && event->time_ns >= session->stopped_at_ns)
+		return; /* after the end: of no life that is told of */
 	switch (event->kind) {
 	case NG_PROC_FORK:
 		on_fork(session, event);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "control/target/process.h"
+#include "control/target/text.h"
 #include "core/base/cleanup.h"
 
 static int keep_everyone(
@@ -49,15 +50,13 @@ struct ng_tracked *ng_session_track_user(struct ng_session *session,
 	return tracked;
 }
 
-/* Finds the processes that run the file already. */
-static void find_users(struct ng_session *session, struct ng_traced_image *image)
+/* The next process in /proc that runs the file already. @return is there one? */
+static bool next_user(
+	DIR *proc, const struct ng_traced_image *image, struct ng_process *ret_process)
 {
-	const struct ng_target target = {.flags = NG_TARGET_FOLLOW};
-	DIR *proc = opendir("/proc");
 	struct dirent *entry;
 
 	while (proc && (entry = readdir(proc))) {
-		struct ng_process process;
 		struct stat file;
 		char path[64];
 		pid_t pid = atoi(entry->d_name);
@@ -66,17 +65,60 @@ static void find_users(struct ng_session *session, struct ng_traced_image *image
 		if (tid <= 0 || pid == getpid())
 			continue;
 		(void)snprintf(path, sizeof(path), "/proc/%d/task/%d/exe", pid, tid);
-		if (stat(path, &file) || file.st_ino != image->inode ||
-			file.st_dev != image->device || ng_process_read(pid, &process))
+		if (!stat(path, &file) && file.st_ino == image->inode &&
+			file.st_dev == image->device && !ng_process_read(pid, ret_process))
+			return true;
+	}
+	return false;
+}
+
+static void find_users(struct ng_session *session, struct ng_traced_image *image)
+{
+	const struct ng_target target = {.flags = NG_TARGET_FOLLOW};
+	DIR *proc = opendir("/proc");
+	struct ng_process process;
+
+	while (next_user(proc, image, &process)) {
+		if (ng_tracked_find(&session->tracked, process.pid, process.start_ticks))
 			continue;
-		if (ng_tracked_find(&session->tracked, pid, process.start_ticks))
-			continue;
-		if (!ng_uprobe_watch(session->engine, pid, &target))
+		if (!ng_uprobe_watch(session->engine, process.pid, &target))
 			(void)ng_session_track_user(
 				session, &process, image, ng_session_counted_from(session));
 	}
 	if (proc)
 		closedir(proc);
+}
+
+/* Is the text of those who run the file already what the file holds? A debugger's breakpoint on a
+ * site would be swallowed, and erased. */
+static int check_users(const struct ng_traced_image *image, struct ng_diag *diag)
+{
+	const struct ng_text_file file = ng_traced_image_file(image);
+	DIR *proc = opendir("/proc");
+	struct ng_process process;
+	int error = 0;
+
+	while (!error && next_user(proc, image, &process)) {
+		struct ng_mappings mappings = NG_MAPPINGS_INIT;
+
+		if (!ng_process_mappings(process.pid, &mappings))
+			error = ng_text_check(process.pid, &mappings, &file, &image->sites, diag);
+		if (error == -ESRCH)
+			error = 0; /* it has exited meanwhile */
+		ng_mappings_release(&mappings);
+	}
+	if (proc)
+		closedir(proc);
+	return error;
+}
+
+bool ng_session_is_everyones(const struct ng_session *session, const struct ng_traced_image *image)
+{
+	for (size_t i = 0; i < session->everyone_count; i++) {
+		if (session->everyone[i].image == image)
+			return true;
+	}
+	return false;
 }
 
 int ng_session_add_image(struct ng_session *session, const char *path, struct ng_diag *diag)
@@ -99,7 +141,9 @@ int ng_session_add_image(struct ng_session *session, const char *path, struct ng
 		return ng_diag_set(diag, -ENOENT, "%s: reads no clock that can be probed", path);
 	key.inode = image->key_inode;
 	key.device = (uint32_t)(major(image->key_device) << 20 | minor(image->key_device));
-	error = ng_uprobe_watch_image(session->engine, &key);
+	error = check_users(image, diag);
+	if (!error)
+		error = ng_uprobe_watch_image(session->engine, &key);
 	if (!error)
 		error = ng_uprobe_arm_all(
 			session->engine, ng_traced_image_numbers(image), &armed, diag);

@@ -187,8 +187,10 @@ void ng_tracked_give_up(struct ng_tracked *tracked, const struct ng_traced_image
 
 void ng_tracked_end(struct ng_tracked *tracked, uint64_t time_ns, uint64_t cpu_ns)
 {
+	/* It may have ended before the counting began. */
 	if (!tracked->disarmed_at_ns)
-		tracked->disarmed_at_ns = time_ns;
+		tracked->disarmed_at_ns =
+			time_ns > tracked->armed_at_ns ? time_ns : tracked->armed_at_ns;
 	if (cpu_ns > tracked->cpu_end_ns)
 		tracked->cpu_end_ns = cpu_ns;
 	tracked->ended = true;

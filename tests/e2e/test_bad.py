@@ -445,12 +445,13 @@ def a_debuggers_breakpoint():
         with Tracer(target, address):
             before = text_differences(target.pid)
             check(len(before), 1, "the debugger's breakpoint")
-            run = Ended("stat", "-f", "tick", "-p", target.pid)
-            check(run.code, 5, run.err)
-            for part in (f"{target.pid} is traced by tracer", "tick", "Remove that breakpoint"):
-                check_in(part, run.err, "refused")
-            nothing_left(run)
-            check(text_differences(target.pid), before, "the debugger's breakpoint")
+            for where in (["-p", target.pid], ["--exe", program]):
+                run = Ended("stat", "-f", "tick", *where)
+                check(run.code, 5, run.err)
+                for part in (f"{target.pid} is traced by tracer", "tick", "Remove that breakpoint"):
+                    check_in(part, run.err, "refused")
+                nothing_left(run)
+                check(text_differences(target.pid), before, f"the debugger's breakpoint, {where}")
         check(text_differences(target.pid), [], "text")
         counts_while_it_runs(target)
 

@@ -241,6 +241,40 @@ def when_the_time_is_up_nothing_more_is_armed():
 
 
 @test()
+def what_execs_while_it_ends_is_not_armed_again():
+    """Two programs that exec each other, so that execs fall into the time that taking probes away needs."""
+    with tempfile.TemporaryDirectory() as folder:
+        one = compile_c(folder, "one", """
+            #include <stdio.h>
+            #include <stdlib.h>
+            #include <unistd.h>
+            __attribute__((noinline)) void tick(void) { __asm__ volatile("push %rbp; pop %rbp"); }
+            int main(int argc, char **argv) {
+                int left = atoi(argv[2]);
+                char text[16], *next[] = {argv[1], argv[0], text, NULL};
+                (void)argc;
+                tick();
+                if (left > 0) { usleep(1000); snprintf(text, 16, "%d", left - 1); execv(argv[1], next); return 1; }
+                printf("ready %d\\n", getpid()); fflush(stdout); (void)getchar();
+                return 0; }""")
+        two = shutil.copy(one, pathlib.Path(folder, "two"))
+        for execs in (400, 401):
+            report = pathlib.Path(folder, "report")
+            with subprocess.Popen([NOWGATE, "stat", "--json", "-o", report, "-d", "200ms", "-f", "tick", "--", one, two,
+                                   str(execs)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                  text=True) as run:
+                pid = int(run.stdout.readline().split()[1])
+                until(lambda: report.read_text().rstrip().endswith("}"), "the report")
+                check(text_differences(pid), [], f"breakpoints after the end, {execs} execs")
+                lives = json.loads(report.read_text())["targets"]
+                check([life["pid"] for life in lives if life["disarmed_at_ns"] < life["armed_at_ns"]], [],
+                      "lives that end before they begin")
+                run.stdin.write("\n")
+                run.stdin.close()
+                check(run.wait(timeout=BOUND_S), 0, "status")
+
+
+@test()
 def a_reader_that_goes_away_ends_it_cleanly():
     for form in (["--json"], []):
         with Target(c_program("torture"), "plain", N, "hold") as target:
