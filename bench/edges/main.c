@@ -16,8 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ROW_CALLS  8
-#define ROW_GAP_NS 200000
+#define ROW_CALLS 8
 
 __attribute__((noinline)) void tick(void)
 {
@@ -38,7 +37,7 @@ int main(int argc, char **argv)
 	const struct timespec pause = {.tv_nsec = argc > 3 ? strtol(argv[3], NULL, 10) : 0};
 	int fd = argc > 1 ? open(argv[1], O_RDWR) : -1;
 	volatile uint64_t *shown;
-	uint64_t first_ns = 0, last_ns = 0, calls = 0, before_ns;
+	uint64_t first_ns = 0, calls = 0, before_ns;
 
 	if (fd < 0)
 		return 2;
@@ -54,18 +53,17 @@ int main(int argc, char **argv)
 
 		tick();
 		after_ns = now_ns();
-		if (after_ns - before_ns > threshold_ns) {
-			if (before_ns - last_ns > ROW_GAP_NS) {
+		if (after_ns - before_ns <= threshold_ns) {
+			calls = 0;
+		} else {
+			if (!calls++)
 				first_ns = before_ns;
-				calls = 0;
-			}
-			last_ns = after_ns;
-			if (++calls == ROW_CALLS) {
+			if (calls == ROW_CALLS) {
 				shown[0] = first_ns;
 				shown[2]++;
 			}
 			if (calls >= ROW_CALLS)
-				shown[1] = last_ns;
+				shown[1] = after_ns;
 		}
 		before_ns = after_ns;
 		if (pause.tv_nsec) {

@@ -174,7 +174,7 @@ def a_frozen_process_is_counted_when_it_thaws():
 def thirty_two_threads_run_on_under_many_runs():
     with Steps(32, environment={"GOMAXPROCS": "32"}) as target:
         target.go()
-        for _ in range(40):
+        for _ in range(15):
             run = nowgate("stat", "--json", "-p", target.pid, "-d", "10ms")
             check(run.returncode, 0, run.stderr)
             report = last_json(run.stdout.replace("\n", "") + "\n")
