@@ -32,7 +32,7 @@ struct stat_run {
 	int signal_fd;
 	bool started; /* all is armed, and the command runs */
 	bool interrupted;
-	bool is_counted; /* the time is up: nothing more is armed */
+	bool is_counted; /* it is over: nothing more is armed */
 	struct ng_diag diag;
 };
 
@@ -40,6 +40,16 @@ static void print_note(const char *text, void *context)
 {
 	(void)context;
 	fprintf(stderr, "nowgate stat: %s\n", text);
+}
+
+/* The command's own processes that stand still at an exec or a signal do so no longer than a site
+ * takes to go. */
+static void on_wait(void *context)
+{
+	const struct stat_run *run = context;
+
+	if (run->launch)
+		ng_launch_turn(run->launch);
 }
 
 static enum ng_hold on_held(pid_t pid, bool loaded, void *context)
@@ -146,6 +156,8 @@ static int start(struct stat_run *run)
 			.at_symbol = arguments->at_symbol},
 		.attach = arguments->attach,
 		.on_note = print_note,
+		.on_wait = on_wait,
+		.context = run,
 	};
 	const struct ng_launch_options launch = {.argv = arguments->command,
 		.signals = &run->old_signals,
@@ -364,6 +376,7 @@ static int run_sampled(struct stat_run *run)
 		.interval_ns = arguments->interval_ns,
 		.json = arguments->json,
 	};
+	bool lost = false;
 	int error = open_output(run); /* ^C ends it while a FIFO has no reader */
 
 	if (!error)
@@ -372,9 +385,11 @@ static int run_sampled(struct stat_run *run)
 		sampled.file = run->print.file;
 		sampled.signal_fd = run->signal_fd;
 		empty_output(run);
-		error = ng_stat_sampled_run(&sampled, &run->diag);
+		error = ng_stat_sampled_run(&sampled, &lost, &run->diag);
 	}
-	return error ? ng_complain(NG_STAT_COMMAND, error, &run->diag) : NG_EXIT_DONE;
+	if (error)
+		return ng_complain(NG_STAT_COMMAND, error, &run->diag);
+	return lost ? NG_EXIT_LOST : NG_EXIT_DONE;
 }
 
 static int run_all(struct stat_run *run)
@@ -393,8 +408,8 @@ static int run_all(struct stat_run *run)
 		error = count(run);
 	}
 	if (run->started && !has_exec_failed(run)) {
-		ng_session_stop(run->session);
 		run->is_counted = true;
+		ng_session_stop(run->session);
 		if (run->launch)
 			ng_session_note_missing(run->session);
 		if (!error)

@@ -232,6 +232,10 @@ static int check_arguments(struct ng_stat_arguments *arguments)
 	if (arguments->sampled && (arguments->command || arguments->syscalls))
 		return ng_complain_usage(NG_STAT_COMMAND,
 			"--mode sampled goes with --pid and --exe, and without system calls");
+	if (arguments->sampled && (arguments->attach == NG_ATTACH_LINK || arguments->at_symbol))
+		return ng_complain_usage(NG_STAT_COMMAND,
+			"--mode sampled needs tracefs and the chosen site: --attach link and "
+			"--at-symbol do not go with it");
 	if (!arguments->sampled && (arguments->budget_ratio || arguments->rate_ratio))
 		return ng_complain_usage(
 			NG_STAT_COMMAND, "--budget and --rate go with --mode sampled");

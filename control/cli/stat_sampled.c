@@ -105,9 +105,10 @@ static int loop(struct ng_fleet *fleet, const struct ng_stat_sampled *run)
 	return error ? error : print(fleet, run, start_ns);
 }
 
-int ng_stat_sampled_run(const struct ng_stat_sampled *run, struct ng_diag *diag)
+int ng_stat_sampled_run(const struct ng_stat_sampled *run, bool *ret_lost, struct ng_diag *diag)
 {
 	const struct ng_fleet_options options = {.on_note = print_note};
+	uint64_t lost[NG_LOST_CAUSES] = {0};
 	struct ng_fleet *fleet;
 	int error = ng_fleet_open(&options, &fleet, diag);
 
@@ -116,6 +117,9 @@ int ng_stat_sampled_run(const struct ng_stat_sampled *run, struct ng_diag *diag)
 	error = attach_all(fleet, run, diag);
 	if (!error)
 		error = loop(fleet, run);
+	if (!error)
+		error = ng_fleet_lost(fleet, lost);
+	*ret_lost = lost[NG_LOST_COUNTS_FULL] || lost[NG_LOST_WINDOW_FULL];
 	ng_fleet_free(fleet);
 	return error;
 }

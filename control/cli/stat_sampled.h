@@ -26,7 +26,12 @@ struct ng_stat_sampled {
 	FILE *file;
 };
 
-/** Runs it to its end, and prints. @return 0, or a negative errno with the text */
-int ng_stat_sampled_run(const struct ng_stat_sampled *run, struct ng_diag *diag);
+/**
+ * Runs it to its end, and prints.
+ *
+ * @param ret_lost were calls lost, for want of room?
+ * @return 0, or a negative errno with the text
+ */
+int ng_stat_sampled_run(const struct ng_stat_sampled *run, bool *ret_lost, struct ng_diag *diag);
 
 #endif

@@ -227,19 +227,30 @@ static int hold_site(struct ng_uprobe *engine, struct defined_site *site, uint32
 	return -errno;
 }
 
-/* Room for one more site, which counts only when the caller adds to site_count. The table never
- * moves: workers arm the sites that are there while others are defined. */
-static struct defined_site *next_site(struct ng_uprobe *engine)
+/* Room for one more site, which is taken only by take_site(). The table never moves: workers arm
+ * the sites that are there while others are defined. */
+static struct defined_site *next_site(struct ng_uprobe *engine, uint32_t *ret_number)
 {
-	struct defined_site *site;
+	size_t number = 0;
 
 	if (!engine->sites)
 		engine->sites = calloc(ENGINE_SITES_MAX, sizeof(*engine->sites));
-	if (!engine->sites || engine->site_count == ENGINE_SITES_MAX)
+	if (!engine->sites)
 		return NULL;
-	site = &engine->sites[engine->site_count];
-	*site = (struct defined_site){.image_fd = -1};
-	return site;
+	while (number < engine->site_count && !engine->sites[number].is_free)
+		number++;
+	if (number == ENGINE_SITES_MAX)
+		return NULL;
+	engine->sites[number] = (struct defined_site){.image_fd = -1, .is_free = true};
+	*ret_number = (uint32_t)number;
+	return &engine->sites[number];
+}
+
+static void take_site(struct ng_uprobe *engine, uint32_t number)
+{
+	engine->sites[number].is_free = false;
+	if (number == engine->site_count)
+		engine->site_count++;
 }
 
 static int define_and_hold(
@@ -265,8 +276,8 @@ static int define_and_hold(
 int ng_uprobe_add_site(struct ng_uprobe *engine, int image_fd, uint64_t offset, uint32_t *ret_site,
 	struct ng_diag *diag)
 {
-	struct defined_site *site = next_site(engine);
-	uint32_t number = (uint32_t)engine->site_count;
+	uint32_t number = 0;
+	struct defined_site *site = next_site(engine, &number);
 	int error = 0;
 
 	if (!site)
@@ -278,7 +289,7 @@ int ng_uprobe_add_site(struct ng_uprobe *engine, int image_fd, uint64_t offset, 
 		error = define_and_hold(engine, site, number, diag);
 	if (error)
 		return error;
-	engine->site_count++;
+	take_site(engine, number);
 	*ret_site = number;
 	return 0;
 }
@@ -291,9 +302,18 @@ void ng_uprobe_remove_sites(struct ng_uprobe *engine, struct ng_site_numbers sit
 		bpf_link__destroy(site->holder);
 		site->holder = NULL;
 	}
-	for (size_t i = 0; engine->tracefs_fd >= 0 && i < sites.count; i++)
-		(void)ng_tracefs_remove(
-			engine->tracefs_fd, engine->group, engine->sites[sites.items[i]].name);
+	for (size_t i = 0; i < sites.count; i++) {
+		struct defined_site *site = &engine->sites[sites.items[i]];
+
+		site->is_removed = engine->tracefs_fd < 0 || !ng_tracefs_remove(engine->tracefs_fd,
+								     engine->group, site->name);
+	}
+}
+
+void ng_uprobe_reuse_sites(struct ng_uprobe *engine, struct ng_site_numbers sites)
+{
+	for (size_t i = 0; i < sites.count; i++)
+		engine->sites[sites.items[i]].is_free = engine->sites[sites.items[i]].is_removed;
 }
 
 int ng_uprobe_add_syscall(
@@ -301,8 +321,9 @@ int ng_uprobe_add_syscall(
 {
 	/* One CPU's event opens the tracepoint; the program runs on all CPUs. */
 	const struct ng_perf_hold everyone = {.tid = -1, .cpu = 0};
-	struct defined_site *site = next_site(engine);
-	LIBBPF_OPTS(bpf_perf_event_opts, options, .bpf_cookie = engine->site_count);
+	uint32_t number = 0;
+	struct defined_site *site = next_site(engine, &number);
+	LIBBPF_OPTS(bpf_perf_event_opts, options, .bpf_cookie = number);
 	char event[NG_TRACEFS_GROUP_MAX];
 	int fd, error;
 
@@ -326,7 +347,8 @@ int ng_uprobe_add_syscall(
 		return ng_diag_set(diag, error, "the system call %s cannot be counted (%s)", name,
 			strerror(-error));
 	}
-	*ret_site = (uint32_t)engine->site_count++;
+	take_site(engine, number);
+	*ret_site = number;
 	return 0;
 }
 
@@ -347,13 +369,15 @@ void ng_uprobe_gate(struct ng_uprobe *engine, bool open)
 		&engine->gates[0].mode, open ? NG_MODE_COUNT : NG_MODE_OFF, __ATOMIC_RELEASE);
 }
 
-void ng_uprobe_settle(struct ng_uprobe *engine)
+void ng_uprobe_settle(struct ng_uprobe *engine, void (*on_wait)(void *context), void *context)
 {
 	/* Taking the programs off their events waits for the grace periods that a running hit holds
 	 * up; the map, which we hold by its own descriptor, keeps the counts. */
 	for (size_t i = 0; i < engine->site_count; i++) {
 		bpf_link__destroy(engine->sites[i].holder);
 		engine->sites[i].holder = NULL;
+		if (on_wait)
+			on_wait(context);
 	}
 }
 

@@ -87,8 +87,13 @@ int ng_uprobe_add_syscall(
 
 struct ng_site_numbers;
 
-/** Takes sites away for good; they must be armed nowhere. Their counts stay. Takes 0.1 s. */
+/** Takes sites away for good; they must be armed nowhere. Their counts stay. Takes 0.1 s; from any
+ * thread. */
 void ng_uprobe_remove_sites(struct ng_uprobe *engine, struct ng_site_numbers sites);
+
+/** Lets the numbers of sites that were removed be given to others. Their counts must have been
+ * forgotten. */
+void ng_uprobe_reuse_sites(struct ng_uprobe *engine, struct ng_site_numbers sites);
 
 /** Sites to arm together. */
 struct ng_site_numbers {
@@ -127,9 +132,13 @@ uint64_t ng_uprobe_tracepoint(const struct ng_uprobe *engine, uint32_t site);
  * once. */
 void ng_uprobe_gate(struct ng_uprobe *engine, bool open);
 
-/** Waits until each hit that passed the gate before it closed has been counted. Call it when all is
- * disarmed and the gate is closed. */
-void ng_uprobe_settle(struct ng_uprobe *engine);
+/**
+ * Waits until each hit that passed the gate before it closed has been counted. Call it when all is
+ * disarmed and the gate is closed. It takes about 0.1 s a site.
+ *
+ * @param on_wait called after each site, from this thread; NULL: nothing
+ */
+void ng_uprobe_settle(struct ng_uprobe *engine, void (*on_wait)(void *context), void *context);
 
 /** Watches a process's forks (with NG_TARGET_FOLLOW), execs and exit. */
 int ng_uprobe_watch(struct ng_uprobe *engine, pid_t pid, const struct ng_target *target);

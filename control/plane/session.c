@@ -275,7 +275,7 @@ void ng_session_stop(struct ng_session *session)
 	if (sites > MANY_SITES)
 		ng_session_note(session, "taking %zu probes away, which takes about %zu s", sites,
 			sites * REMOVE_MS / 1000 + 1);
-	ng_uprobe_settle(session->engine);
+	ng_uprobe_settle(session->engine, session->options.on_wait, session->options.context);
 	for (size_t i = 0; i < session->images.count; i++)
 		ng_traced_image_let_go(session->images.items[i]);
 	(void)ng_uprobe_drain(session->engine, ng_session_on_event, session); /* exits up to now */

@@ -33,7 +33,10 @@ struct ng_session_options {
 	struct ng_wanted wanted;
 	enum ng_attach attach;
 	ng_session_on_note on_note; /* may be NULL */
-	void *context;		    /* for on_note */
+	/* Called now and then while ng_session_stop() waits, which can take seconds; may be NULL.
+	 */
+	void (*on_wait)(void *context);
+	void *context; /* for both */
 };
 
 /** @return 0; -ENOTSUP in a container; what ng_uprobe_open() gave: with the text */

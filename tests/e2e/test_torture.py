@@ -343,3 +343,23 @@ def users_of_a_library_are_listed_without_intervals():
         report = json.loads(run.communicate(timeout=BOUND_S)[0])
         check([(target["pid"], calls(report, pid=target["pid"])) for target in report["targets"]],
               [(process.pid, 1000)], "who called")
+
+
+@test()
+def a_wrapper_runs_on_while_probes_are_taken_away():
+    """70 of them take seconds to go; a shell that starts one program after the other is held at each exec."""
+    with tempfile.TemporaryDirectory() as folder:
+        names = [f"ngstep{i}" for i in range(70)]
+        program = compile_c(folder, "steps", "".join(
+            f"__attribute__((noinline)) void {name}(void) {{ __asm__ volatile(\"\"); }}\n" for name in names)
+            + "int main(void) { " + " ".join(f"{name}();" for name in names) + " return 0; }")
+        script = f"{program}; for i in $(seq 200); do /bin/sleep 0.03; /bin/date +%s.%N; done"
+        run = nowgate("stat", "-d", "300ms", "-f", "ngstep*", "-o", f"{folder}/result", "--json", "--", "sh", "-c", script)
+        check(run.returncode, 0, run.stderr)
+        check_in("taking 70 probes away", run.stderr, "notes")
+        check(calls(json.loads(pathlib.Path(folder, "result").read_text())), 70, "calls")
+        times = [float(line) for line in run.stdout.splitlines()]
+        gaps = [after - before for before, after in zip(times, times[1:])]
+        check(len(times), 200, "lines of the shell")
+        # As long as one site takes, or a little more; with all of them it was seconds.
+        check(max(gaps) < 1, True, f"the longest that it stood still, {max(gaps):.2f} s")
