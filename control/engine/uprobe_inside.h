@@ -18,6 +18,8 @@ struct defined_site {
 	int image_fd; /* borrowed */
 	uint64_t offset;
 	bool is_syscall; /* an event of the kernel's own: name, image and offset are not used */
+	bool is_removed; /* its event is gone … */
+	bool is_free;	 /* … and its number may be given again */
 	struct bpf_link *holder; /* the BPF program on the holding perf event; NULL with links */
 };
 

@@ -9,7 +9,7 @@
 
 #include "core/image/insn.h"
 
-static void traced_image_free(struct ng_traced_image *image)
+void ng_traced_image_free(struct ng_traced_image *image)
 {
 	if (!image)
 		return;
@@ -24,7 +24,7 @@ static void traced_image_free(struct ng_traced_image *image)
 void ng_images_release(struct ng_images *images)
 {
 	for (size_t i = 0; i < images->count; i++)
-		traced_image_free(images->items[i]);
+		ng_traced_image_free(images->items[i]);
 	free(images->items);
 	*images = (struct ng_images)NG_IMAGES_INIT;
 }
@@ -249,7 +249,7 @@ int ng_images_prepare_kernel(struct ng_images *images, struct ng_uprobe *engine,
 	if (!error)
 		error = add_image(images, kernel);
 	if (error) {
-		traced_image_free(kernel);
+		ng_traced_image_free(kernel);
 		return error;
 	}
 	*ret_image = kernel;
@@ -264,6 +264,22 @@ static int fail_all(struct ng_traced_image *image, const struct ng_wanted *wante
 		image->errors[i] = error;
 	note_missing(image, error, why);
 	return 0;
+}
+
+bool ng_traced_image_is_stale(const struct ng_traced_image *image)
+{
+	struct stat file;
+
+	return !image->image || image->is_rewritten ||
+	       (!fstat(ng_image_fd(image->image), &file) && !file.st_nlink);
+}
+
+static bool has_too_many_sites(const struct ng_images *images, const struct ng_traced_image *image,
+	const struct ng_wanted *wanted)
+{
+	if (wanted->sites_max)
+		return image->sites.count > wanted->sites_max;
+	return ng_images_site_count(images) + image->sites.count > NG_SITES_MAX;
 }
 
 int ng_images_prepare(struct ng_images *images, struct ng_uprobe *engine,
@@ -297,11 +313,12 @@ int ng_images_prepare(struct ng_images *images, struct ng_uprobe *engine,
 		error = find_sites(image, wanted);
 	else if (error != -ENOMEM)
 		error = fail_all(image, wanted, error, &why);
-	if (!error && ng_images_site_count(images) + image->sites.count > NG_SITES_MAX)
+	if (!error && has_too_many_sites(images, image, wanted))
 		error = ng_diag_set(diag, -E2BIG,
-			"what is asked for takes more than %d probes (%zu in %s). Name fewer "
+			"what is asked for takes more than %zu probes (%zu in %s). Name fewer "
 			"functions",
-			NG_SITES_MAX, image->sites.count, path);
+			wanted->sites_max ? wanted->sites_max : NG_SITES_MAX, image->sites.count,
+			path);
 	if (!error)
 		error = define_sites(image, engine, wanted->at_symbol, diag);
 	if (!error)
@@ -313,7 +330,7 @@ int ng_images_prepare(struct ng_images *images, struct ng_uprobe *engine,
 	if (error) {
 		/* Sites defined so far stay at the engine, which borrows the descriptor only to
 		 * define or link: they are never armed, and go with it. */
-		traced_image_free(image);
+		ng_traced_image_free(image);
 		return error;
 	}
 	*ret_image = image;

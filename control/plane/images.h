@@ -18,7 +18,7 @@
 
 /** Sites of a session. Each takes 0.08 s to take away at its end: the kernel waits for a grace
  * period a site. */
-#define NG_SITES_MAX 1024
+#define NG_SITES_MAX ((size_t)1024)
 
 /** What is to be traced, in whatever image. Borrowed by the session; must outlive it. */
 struct ng_wanted {
@@ -26,8 +26,9 @@ struct ng_wanted {
 	size_t function_count;
 	bool clock; /* every clock read, by its leaves */
 	enum ng_clock_set clock_set;
-	bool syscalls;	/* with clock: the system calls that read it, too */
-	bool at_symbol; /* at the function's first byte, as other tools do: counts too much */
+	bool syscalls;	  /* with clock: the system calls that read it, too */
+	bool at_symbol;	  /* at the function's first byte, as other tools do: counts too much */
+	size_t sites_max; /* in one image; 0: NG_SITES_MAX in all */
 };
 
 /** A file that processes run or map. */
@@ -60,6 +61,13 @@ struct ng_images {
 
 void ng_images_release(struct ng_images *images);
 
+/** Frees an image that was taken off its list. NULL does nothing. */
+void ng_traced_image_free(struct ng_traced_image *image);
+
+/** Can no process begin to run it any more? It has been deleted, or written to; or it could not be
+ * read, and its inode may be another's by now. */
+bool ng_traced_image_is_stale(const struct ng_traced_image *image);
+
 /**
  * Finds an image by its file, or reads it and defines its sites.
  *
@@ -70,7 +78,7 @@ void ng_images_release(struct ng_images *images);
  *
  * @param fd borrowed
  * @param path for people
- * @return 0; -ENOMEM; -E2BIG more than NG_SITES_MAX; what the engine gave when defining a site
+ * @return 0; -ENOMEM; -E2BIG more sites than are allowed; what the engine gave when defining one
  */
 int ng_images_prepare(struct ng_images *images, struct ng_uprobe *engine,
 	const struct ng_wanted *wanted, int fd, const char *path,

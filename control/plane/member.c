@@ -1,11 +1,9 @@
 #include "control/plane/member_inside.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/cleanup.h"
 #include "core/base/clock.h"
 
 /* A window that has not come back after this is one of a daemon that hangs, or was stopped. */
@@ -19,9 +17,6 @@
 
 /* The rate "now" is of the last 10 to 20 seconds. */
 #define RECENT_NS (10 * NG_NS_PER_S)
-
-/* --- making one --------------------------------------------------------------------------------
- */
 
 static bool same_function(const struct ng_site *a, const struct ng_site *b)
 {
@@ -226,9 +221,6 @@ uint64_t ng_member_lease(const struct ng_member *member)
 	return member->lease_until_ns;
 }
 
-/* --- jobs, in a worker --------------------------------------------------------------------------
- */
-
 struct ng_member *ng_member_of_job(struct ng_job *job)
 {
 	return (struct ng_member *)((char *)job - offsetof(struct ng_member, job));
@@ -270,9 +262,6 @@ static void post(struct ng_member *member, enum ng_job_kind kind)
 	member->is_busy = true;
 	ng_workers_post(member->context.workers, &member->job);
 }
-
-/* --- the gate -----------------------------------------------------------------------------------
- */
 
 /* What the gate is to do, by what was asked for and how it is armed. Sampled calls that are armed
  * steadily all count. */
@@ -320,131 +309,6 @@ uint64_t ng_member_tally(const struct ng_member *member, struct ng_gate_tally *r
 	return ret_tally->hits;
 }
 
-/* --- learning -----------------------------------------------------------------------------------
- */
-
-struct exposures {
-	struct ng_exposure items[NG_WINDOW_ROWS];
-	size_t count;
-};
-
-static struct ng_exposure *exposure_of(struct exposures *exposures, uint32_t tid)
-{
-	for (size_t i = 0; i < exposures->count; i++) {
-		if (exposures->items[i].tid == tid)
-			return &exposures->items[i];
-	}
-	if (exposures->count == NG_WINDOW_ROWS)
-		return NULL;
-	exposures->items[exposures->count] = (struct ng_exposure){.tid = tid};
-	return &exposures->items[exposures->count++];
-}
-
-/* The window's parts by thread: time, dead time, and the calls of one function. */
-static void collect_exposures(
-	const struct ng_member *member, uint32_t function, struct exposures *exposures)
-{
-	const struct ng_window_parts *parts = &member->parts;
-	const double length_ns = (double)(parts->closed_ns - parts->opened_ns);
-
-	exposures->count = 0;
-	for (size_t i = 0; i < parts->count; i++) {
-		const struct ng_window_part *part = &parts->items[i];
-		struct ng_exposure *exposure = exposure_of(exposures, part->tid);
-		const struct member_site *site;
-
-		if (!exposure)
-			continue;
-		if (part->is_time) {
-			exposure->ran_ns += (double)part->value;
-			continue;
-		}
-		site = ng_member_site(member, part->site);
-		if (!site)
-			continue; /* cannot be: only our own sites are armed */
-		exposure->dead_ns +=
-			(double)part->value * site->hit_ns * member->context.cost->scale;
-		if (site->function == function)
-			exposure->calls += (uint32_t)part->value;
-	}
-	/* Its CPU has not switched since switches are followed: it ran all the time. */
-	for (size_t i = 0; i < exposures->count; i++) {
-		if (exposures->items[i].ran_ns <= 0)
-			exposures->items[i].ran_ns = length_ns;
-	}
-}
-
-static void learn_window(struct ng_member *member)
-{
-	const struct ng_estimate_window window = {.stratum_ns = (double)member->window_stratum_ns,
-		.open_ns = (double)(member->parts.closed_ns - member->parts.opened_ns),
-		.cost_ns = member->governor.costs.hit_ns,
-		.cost_error_ratio = member->context.cost->error_ratio};
-	struct exposures exposures;
-
-	for (uint32_t i = 0; i < member->function_count; i++) {
-		collect_exposures(member, i, &exposures);
-		for (size_t k = 0; k < exposures.count; k++)
-			member->functions[i].in_windows += exposures.items[k].calls;
-		/* Out of memory: the window is missing from the estimate, which is wider then. */
-		(void)ng_estimate_add(
-			member->all.estimates[i], &window, exposures.items, exposures.count);
-		(void)ng_estimate_add(
-			member->recent.estimates[i], &window, exposures.items, exposures.count);
-	}
-}
-
-/* --- arming -------------------------------------------------------------------------------------
- */
-
-static double random_part(struct ng_member *member)
-{
-	return (double)rand_r(&member->random) / ((double)RAND_MAX + 1);
-}
-
-/* One window at a random time in each stratum; and strata of random length, or they might lie along
- * a period of the program's. */
-static void begin_stratum(struct ng_member *member, uint64_t start_ns, uint64_t owed_ns)
-{
-	const struct ng_plan *plan = &member->governor.plan;
-	const uint64_t length_ns =
-		(uint64_t)((double)plan->stratum_ns * (0.5 + random_part(member)));
-	const uint64_t room_ns = length_ns > plan->window_ns ? length_ns - plan->window_ns : 1;
-
-	member->stratum_end_ns = start_ns + length_ns;
-	member->stratum_ns = length_ns + owed_ns;
-	member->due_ns = start_ns + (uint64_t)(random_part(member) * (double)room_ns);
-}
-
-static void begin_windows(struct ng_member *member, uint64_t now_ns)
-{
-	ng_span_begin(member, &member->all, now_ns);
-	ng_span_begin(member, &member->recent, now_ns);
-	for (size_t i = 0; i < member->function_count; i++)
-		member->functions[i].last.windows = 0;
-	begin_stratum(member, now_ns, 0);
-}
-
-/* What the windows said of the time that is over goes into the sums. */
-static void end_windows(struct ng_member *member, uint64_t now_ns)
-{
-	struct ng_rate rates[NG_MEMBER_FUNCTIONS_MAX];
-	const double seconds = (double)(now_ns - member->all.start_ns) / NG_NS_PER_S;
-
-	if (!member->all.start_ns)
-		return;
-	if (!ng_span_rates(member, &member->all, now_ns, rates)) {
-		for (size_t i = 0; i < member->function_count; i++) {
-			const double half =
-				(rates[i].high_hz - rates[i].low_hz) / (2 * 1.96) * seconds;
-
-			member->functions[i].calls += rates[i].hz * seconds;
-			member->functions[i].variance += half * half;
-		}
-	}
-	member->all.start_ns = member->recent.start_ns = 0;
-}
-
 static void end_steady(struct ng_member *member, uint64_t now_ns)
 {
 	if (member->steady_since_ns)
@@ -460,7 +324,7 @@ static void reconcile(struct ng_member *member, uint64_t now_ns)
 
 	set_gate(member);
 	if (arming != NG_ARMING_WINDOWS && member->all.start_ns)
-		end_windows(member, now_ns);
+		ng_member_end_windows(member, now_ns);
 	if (member->is_busy)
 		return;
 	if (arming != NG_ARMING_STEADY && member->armed) {
@@ -469,7 +333,7 @@ static void reconcile(struct ng_member *member, uint64_t now_ns)
 	} else if (arming == NG_ARMING_STEADY && !member->armed) {
 		post(member, NG_JOB_ARM);
 	} else if (arming == NG_ARMING_WINDOWS && !member->all.start_ns) {
-		begin_windows(member, now_ns);
+		ng_member_begin_windows(member, now_ns);
 	}
 }
 
@@ -565,7 +429,7 @@ static void collect_window(struct ng_member *member)
 	member->windows++;
 	ng_governor_charge(&member->governor, &cost);
 	if (!member->job_error && member->all.start_ns)
-		learn_window(member);
+		ng_member_learn_window(member);
 }
 
 void ng_member_collect(struct ng_member *member, struct ng_job *job, uint64_t now_ns)
@@ -579,9 +443,6 @@ void ng_member_collect(struct ng_member *member, struct ng_job *job, uint64_t no
 		member->ended = true;
 	reconcile(member, now_ns);
 }
-
-/* --- time ---------------------------------------------------------------------------------------
- */
 
 /* What the windows of the last seconds say to the governor. */
 static void tell_windows(struct ng_member *member, uint64_t now_ns, struct ng_tick *tick)
@@ -680,7 +541,7 @@ uint64_t ng_member_turn(struct ng_member *member, uint64_t now_ns)
 
 		if (begins)
 			start_window(member);
-		begin_stratum(member,
+		ng_member_begin_stratum(member,
 			member->stratum_end_ns > now_ns ? member->stratum_end_ns : now_ns, owed_ns);
 	}
 	return member->due_ns < due_ns ? member->due_ns : due_ns;

@@ -16,18 +16,13 @@
 #include "control/engine/gates.h"
 #include "control/engine/uprobe.h"
 #include "control/engine/window.h"
+#include "control/plane/costs.h"
 #include "control/plane/governor.h"
 #include "control/plane/images.h"
 #include "control/plane/settings.h"
 #include "control/plane/workers.h"
 #include "control/target/process.h"
 #include "core/stat/estimate.h"
-
-/** What hits cost now, beside what the calibration found. Writer: the fleet, from time to time. */
-struct ng_cost_now {
-	double scale;	    /* times what was calibrated */
-	double error_ratio; /* its standard error, relative */
-};
 
 /** What all members share; borrowed, outlives them. */
 struct ng_member_context {

@@ -96,6 +96,23 @@ const struct member_site *ng_member_site(const struct ng_member *member, uint32_
 /** Is this count of this process, at one of its sites? */
 bool ng_member_owns(const struct ng_member *member, const struct ng_count_key *key);
 
+/**
+ * Draws when the next window is: one at a random time in each stratum; and strata of random length,
+ * or they might lie along a period of the program's.
+ *
+ * @param owed_ns of strata before that had no window
+ */
+void ng_member_begin_stratum(struct ng_member *member, uint64_t start_ns, uint64_t owed_ns);
+
+/** Windows speak for the process from now on … */
+void ng_member_begin_windows(struct ng_member *member, uint64_t now_ns);
+
+/** … and until now: what they said goes into the sums. */
+void ng_member_end_windows(struct ng_member *member, uint64_t now_ns);
+
+/** Takes in what the last window showed. */
+void ng_member_learn_window(struct ng_member *member);
+
 /** The gate's tally; all 0 where it cannot be read. @return its hits */
 uint64_t ng_member_tally(const struct ng_member *member, struct ng_gate_tally *ret_tally);
 

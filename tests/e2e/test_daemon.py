@@ -8,9 +8,9 @@ import subprocess
 import tempfile
 
 import harness
-from beside import CLEAN_WITHIN_S, Steps, differing, events_of, kill, until_differing
+from beside import CLEAN_WITHIN_S, Steps, differing, events_of, kill, site_of, until_differing
 from daemon import Client, Daemon, adds_up, counted, descriptors, resident_kib, site
-from harness import Skip, check, check_in, go_program, newest, test, until
+from harness import Skip, Target, check, check_in, compile_c, go_program, newest, test, until
 
 COUNT = ["--mode", "count", "--exact"]
 
@@ -159,6 +159,71 @@ def processes_to_come_are_attached():
             check(daemon.targets(one.pid, ended=True)[0]["delivered"], counted(daemon.targets(one.pid, ended=True)[0]),
                   "what is told of it afterwards")
         until(lambda: not daemon.targets(), "the other's end")
+
+
+@test()
+def a_deleted_file_is_let_go_of():
+    """Nobody can run it any more: it must not stay open, and on disk, as long as the daemon lives."""
+    def held():
+        found = 0
+        for number in os.listdir(f"/proc/{daemon.pid}/fd"):
+            with contextlib.suppress(FileNotFoundError):  # it has just been closed
+                found += os.readlink(f"/proc/{daemon.pid}/fd/{number}") == f"{program} (deleted)"
+        return found
+
+    with copied("fleeting") as program, Daemon() as daemon, Steps(program=program) as target:
+        program.unlink()
+        bare = len(events_of(daemon.pid))
+        for _ in range(5):
+            daemon.ask("attach", "-p", target.pid, *COUNT)
+            daemon.until_armed(target.pid, [site_of(go_program(newest(), "steps"))[0]])
+            check(target.step(100)["time.Now"], daemon.delivered(target.pid), "calls")
+            check([held(), len(events_of(daemon.pid))], [1, bare + 1], "while it is attached: files, events")
+            daemon.ask("detach", "-p", target.pid)
+            until(lambda: not held(), "the file to be closed")
+            until(lambda: len(events_of(daemon.pid)) == bare, "its event to go")
+        daemon.leaves_nothing()
+        check(target.leave(), 0, "the target's status")
+
+
+@test()
+def a_new_process_is_attached_once_its_library_is_mapped():
+    """At its exec there is none of it yet; and the first attachment that selects it finds nothing in it at all."""
+    with tempfile.TemporaryDirectory() as folder, Daemon() as daemon:
+        library = compile_c(folder, "libtick.so", 'void tick(void) { __asm__ volatile(""); }', "-shared", "-fPIC")
+        program = compile_c(folder, "ticks", """
+            #include <stdio.h>
+            #include <stdlib.h>
+            #include <unistd.h>
+            void tick(void);
+            int main(void)
+            {
+                char line[64];
+                printf("ready %d\\n", getpid());
+                fflush(stdout);
+                while (fgets(line, sizeof(line), stdin)) {
+                    for (int i = atoi(line); i > 0; i--)
+                        tick();
+                    puts("done");
+                    fflush(stdout);
+                }
+                return 0;
+            }""", str(library))
+        daemon.ask("attach", "--exe", program, *COUNT)
+        daemon.ask("attach", "--comm", "ticks", "-f", "tick", *COUNT)
+        with Target(program) as target:
+            def ticks(count):
+                """@return all that was counted by then"""
+                target.process.stdin.write(f"{count}\n")
+                target.process.stdin.flush()
+                check(target.process.stdout.readline(), "done\n", "its answer")
+                return counted(daemon.target(target.pid))
+
+            until(lambda: daemon.targets(target.pid), "it to be attached")
+            until(lambda: ticks(1), "it to be armed")
+            before = ticks(0)
+            check(ticks(1000), before + 1000, "calls")
+        daemon.leaves_nothing()
 
 
 @test()

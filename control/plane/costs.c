@@ -1,0 +1,146 @@
+#include "control/plane/costs.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include "control/engine/gauge.h"
+#include "control/engine/stand.h"
+#include "core/base/clock.h"
+
+/* The gauge's child takes a CPU for 10 to 20 ms a reading, maybe from a target: so while windows
+ * run it is read often at first, and then rarely. So many readings are pooled. */
+#define FIRST_NS (250 * NG_NS_PER_MS)
+#define REST_NS	 (10 * NG_NS_PER_S)
+#define READINGS 8
+
+/* A reading whose mean is above this many medians was interrupted by something long. */
+#define MEAN_MAX 1.5
+
+/* What a hit costs in one program and in another, for the same reading of the gauge. */
+#define ERROR_RATIO 0.05
+
+struct ng_costs {
+	struct ng_job job;
+	bool is_busy;
+	struct ng_stand *stand;
+	struct ng_gauge *gauge;
+	double expected_ns; /* what the calibration says */
+	int error;	    /* of the last reading */
+	struct ng_gauge_reading reading;
+	struct ng_gauge_reading readings[READINGS]; /* a ring */
+	size_t count;				    /* of readings so far */
+	uint64_t due_ns;
+	uint64_t windows; /* of all targets, at the last reading */
+	struct ng_cost_now now;
+};
+
+static void run_reading(struct ng_job *job)
+{
+	struct ng_costs *costs = (struct ng_costs *)((char *)job - offsetof(struct ng_costs, job));
+
+	costs->error = ng_gauge_read(
+		costs->gauge, NG_LOOP_CALL, costs->expected_ns, &costs->reading, NULL);
+}
+
+int ng_costs_new(struct ng_costs **ret_costs, struct ng_diag *diag)
+{
+	struct ng_costs *costs = calloc(1, sizeof(*costs));
+	int error;
+
+	if (!costs)
+		return -ENOMEM;
+	costs->job = (struct ng_job){.kind = NG_JOB_WINDOW, .run = run_reading};
+	costs->now = (struct ng_cost_now){.scale = 1, .error_ratio = ERROR_RATIO};
+	error = ng_stand_new(&costs->stand, diag);
+	if (error) {
+		free(costs);
+		return error;
+	}
+	*ret_costs = costs;
+	return 0;
+}
+
+int ng_costs_open(struct ng_costs *costs, const struct ng_calibration *calibration,
+	struct ng_uprobe *engine, struct ng_gates *gates, struct ng_diag *diag)
+{
+	costs->expected_ns = ng_calibration_hit_ns(calibration, NG_SITE_EMULATED);
+	return ng_gauge_new(engine, gates, costs->stand, &costs->gauge, diag);
+}
+
+void ng_costs_free(struct ng_costs *costs)
+{
+	if (!costs)
+		return;
+	ng_gauge_free(costs->gauge);
+	ng_stand_free(costs->stand);
+	free(costs);
+}
+
+const struct ng_cost_now *ng_costs_now(const struct ng_costs *costs)
+{
+	return &costs->now;
+}
+
+/* What a hit cost in a reading, interruptions and all. */
+static double mean_cost(const struct ng_gauge_reading *reading)
+{
+	return reading->ran_ns / (double)reading->calls - reading->unarmed_ns;
+}
+
+/*
+ * Takes a reading in. What counts is the mean, not the median of the hits, which differ by 1 %: on
+ * a virtual machine the host interrupts whoever runs (1,200 times a second for 45 us, where this
+ * was measured), armed or not, and so a target's hits are dearer by that part as well. A reading
+ * that something long fell into says nothing.
+ */
+static void take_reading(struct ng_costs *costs)
+{
+	const struct ng_gauge_reading *reading = &costs->reading;
+	double each[READINGS], mean = 0, squares = 0;
+	size_t count;
+
+	if (costs->error || !reading->calls ||
+		mean_cost(reading) > MEAN_MAX * reading->window.hit_ns)
+		return; /* what was read before holds on */
+	costs->readings[costs->count++ % READINGS] = *reading;
+	count = costs->count < READINGS ? costs->count : READINGS;
+	for (size_t i = 0; i < count; i++) {
+		each[i] = mean_cost(&costs->readings[i]);
+		mean += each[i] / (double)count;
+	}
+	for (size_t i = 0; i < count; i++)
+		squares += (each[i] - mean) * (each[i] - mean);
+	/* The child runs beside the target. Where both share a core its hits are dearer by a
+	 * quarter than they were when the machine was calibrated, and the target's are somewhere in
+	 * between. */
+	costs->now.scale = (1 + mean / costs->expected_ns) / 2;
+	costs->now.error_ratio = hypot(ERROR_RATIO,
+		fabs(mean / costs->expected_ns - 1) / (2 * sqrt(3) * costs->now.scale));
+	if (count > 1)
+		costs->now.error_ratio = hypot(costs->now.error_ratio,
+			sqrt(squares / (double)(count * (count - 1))) / mean);
+}
+
+void ng_costs_read_if_due(
+	struct ng_costs *costs, struct ng_workers *workers, uint64_t windows, uint64_t now_ns)
+{
+	if (costs->is_busy || now_ns < costs->due_ns)
+		return;
+	costs->due_ns = now_ns + (costs->count < READINGS ? FIRST_NS : REST_NS);
+	if (windows == costs->windows)
+		return;
+	costs->windows = windows;
+	costs->is_busy = true;
+	ng_workers_post(workers, &costs->job);
+}
+
+bool ng_costs_collect(struct ng_costs *costs, const struct ng_job *job)
+{
+	if (job != &costs->job)
+		return false;
+	costs->is_busy = false;
+	take_reading(costs);
+	return true;
+}

@@ -1,0 +1,121 @@
+/* When a member's windows are, and what it learns from them. */
+#include <stdlib.h>
+
+#include "control/plane/member_inside.h"
+#include "core/base/clock.h"
+
+struct exposures {
+	struct ng_exposure items[NG_WINDOW_ROWS];
+	size_t count;
+};
+
+static struct ng_exposure *exposure_of(struct exposures *exposures, uint32_t tid)
+{
+	for (size_t i = 0; i < exposures->count; i++) {
+		if (exposures->items[i].tid == tid)
+			return &exposures->items[i];
+	}
+	if (exposures->count == NG_WINDOW_ROWS)
+		return NULL;
+	exposures->items[exposures->count] = (struct ng_exposure){.tid = tid};
+	return &exposures->items[exposures->count++];
+}
+
+/* The window's parts by thread: time, dead time, and the calls of one function. */
+static void collect_exposures(
+	const struct ng_member *member, uint32_t function, struct exposures *exposures)
+{
+	const struct ng_window_parts *parts = &member->parts;
+	const double length_ns = (double)(parts->closed_ns - parts->opened_ns);
+
+	exposures->count = 0;
+	for (size_t i = 0; i < parts->count; i++) {
+		const struct ng_window_part *part = &parts->items[i];
+		struct ng_exposure *exposure = exposure_of(exposures, part->tid);
+		const struct member_site *site;
+
+		if (!exposure)
+			continue;
+		if (part->is_time) {
+			exposure->ran_ns += (double)part->value;
+			continue;
+		}
+		site = ng_member_site(member, part->site);
+		if (!site)
+			continue; /* cannot be: only our own sites are armed */
+		exposure->dead_ns +=
+			(double)part->value * site->hit_ns * member->context.cost->scale;
+		if (site->function == function)
+			exposure->calls += (uint32_t)part->value;
+	}
+	/* Its CPU has not switched since switches are followed: it ran all the time. */
+	for (size_t i = 0; i < exposures->count; i++) {
+		if (exposures->items[i].ran_ns <= 0)
+			exposures->items[i].ran_ns = length_ns;
+	}
+}
+
+void ng_member_learn_window(struct ng_member *member)
+{
+	const struct ng_estimate_window window = {.stratum_ns = (double)member->window_stratum_ns,
+		.open_ns = (double)(member->parts.closed_ns - member->parts.opened_ns),
+		.cost_ns = member->governor.costs.hit_ns,
+		.cost_error_ratio = member->context.cost->error_ratio};
+	struct exposures exposures;
+
+	for (uint32_t i = 0; i < member->function_count; i++) {
+		collect_exposures(member, i, &exposures);
+		for (size_t k = 0; k < exposures.count; k++)
+			member->functions[i].in_windows += exposures.items[k].calls;
+		/* Out of memory: the window is missing from the estimate, which is wider then. */
+		(void)ng_estimate_add(
+			member->all.estimates[i], &window, exposures.items, exposures.count);
+		(void)ng_estimate_add(
+			member->recent.estimates[i], &window, exposures.items, exposures.count);
+	}
+}
+
+static double random_part(struct ng_member *member)
+{
+	return (double)rand_r(&member->random) / ((double)RAND_MAX + 1);
+}
+
+void ng_member_begin_stratum(struct ng_member *member, uint64_t start_ns, uint64_t owed_ns)
+{
+	const struct ng_plan *plan = &member->governor.plan;
+	const uint64_t length_ns =
+		(uint64_t)((double)plan->stratum_ns * (0.5 + random_part(member)));
+	const uint64_t room_ns = length_ns > plan->window_ns ? length_ns - plan->window_ns : 1;
+
+	member->stratum_end_ns = start_ns + length_ns;
+	member->stratum_ns = length_ns + owed_ns;
+	member->due_ns = start_ns + (uint64_t)(random_part(member) * (double)room_ns);
+}
+
+void ng_member_begin_windows(struct ng_member *member, uint64_t now_ns)
+{
+	ng_span_begin(member, &member->all, now_ns);
+	ng_span_begin(member, &member->recent, now_ns);
+	for (size_t i = 0; i < member->function_count; i++)
+		member->functions[i].last.windows = 0;
+	ng_member_begin_stratum(member, now_ns, 0);
+}
+
+void ng_member_end_windows(struct ng_member *member, uint64_t now_ns)
+{
+	struct ng_rate rates[NG_MEMBER_FUNCTIONS_MAX];
+	const double seconds = (double)(now_ns - member->all.start_ns) / NG_NS_PER_S;
+
+	if (!member->all.start_ns)
+		return;
+	if (!ng_span_rates(member, &member->all, now_ns, rates)) {
+		for (size_t i = 0; i < member->function_count; i++) {
+			const double half =
+				(rates[i].high_hz - rates[i].low_hz) / (2 * 1.96) * seconds;
+
+			member->functions[i].calls += rates[i].hz * seconds;
+			member->functions[i].variance += half * half;
+		}
+	}
+	member->all.start_ns = member->recent.start_ns = 0;
+}
