@@ -404,6 +404,13 @@ static int finish_trigger(const struct ng_config *config, const struct ng_config
 				  "there is no section [attach NAME] with the name in 'attach'");
 }
 
+static int compare_triggers(const void *a, const void *b)
+{
+	const struct ng_config_trigger *left = a, *right = b;
+
+	return strcmp(left->name, right->name);
+}
+
 int ng_config_finish(struct ng_config *config, struct ng_diag *diag)
 {
 	int error = 0;
@@ -412,6 +419,10 @@ int ng_config_finish(struct ng_config *config, struct ng_diag *diag)
 		error = finish_attach(config, &config->attaches[i], diag);
 	for (size_t i = 0; i < config->trigger_count && !error; i++)
 		error = finish_trigger(config, &config->triggers[i], diag);
+	/* Their order in the files does not matter: what is remembered of one goes by its place. */
+	if (config->trigger_count)
+		qsort(config->triggers, config->trigger_count, sizeof(*config->triggers),
+			compare_triggers);
 	return error;
 }
 

@@ -24,6 +24,8 @@
 #define NG_CONFIG_SECTIONS_MAX 256 /* attach sections, and trigger sections */
 #define NG_CONFIG_NAME_MAX     64  /* bytes of a section's name, with the NUL */
 
+#define NG_TRIGGER_FIRINGS_MAX 64 /* of a trigger and a target, an hour */
+
 enum ng_log_level {
 	NG_LOG_ERROR = 0,
 	NG_LOG_WARNING = 1,
@@ -73,7 +75,7 @@ struct ng_config {
 	enum ng_log_level log_level;
 	struct ng_config_attach *attaches;
 	size_t attach_count;
-	struct ng_config_trigger *triggers;
+	struct ng_config_trigger *triggers; /* in the order of their names */
 	size_t trigger_count;
 };
 

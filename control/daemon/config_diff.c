@@ -34,17 +34,13 @@ static bool is_same_trigger(const struct ng_config_trigger *a, const struct ng_c
 	       a->cool_down_ns == b->cool_down_ns && a->max_per_hour == b->max_per_hour;
 }
 
-/* Their order does not matter. */
+/* Both are in the order of names. */
 static bool has_same_triggers(const struct ng_config *a, const struct ng_config *b)
 {
 	if (a->trigger_count != b->trigger_count)
 		return false;
 	for (size_t i = 0; i < a->trigger_count; i++) {
-		bool is_found = false;
-
-		for (size_t j = 0; j < b->trigger_count && !is_found; j++)
-			is_found = is_same_trigger(&a->triggers[i], &b->triggers[j]);
-		if (!is_found)
+		if (!is_same_trigger(&a->triggers[i], &b->triggers[i]))
 			return false;
 	}
 	return true;

@@ -240,7 +240,8 @@ static int take_events(
 static int take_max_per_hour(
 	const struct ng_config_key *key, void *section, const char *value, struct ng_diag *diag)
 {
-	return ng_number_parse(value, (struct ng_range){1, 3600}, member(key, section), diag);
+	return ng_number_parse(
+		value, (struct ng_range){1, NG_TRIGGER_FIRINGS_MAX}, member(key, section), diag);
 }
 
 #define DAEMON(name, value, take, member, help)                                                    \

@@ -1,6 +1,8 @@
 #include "control/daemon/daemon_inside.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -18,17 +20,46 @@
 /* Often enough for the watchdog, which looks for a heartbeat each 400 ms. */
 #define TURN_MAX_NS (100 * NG_NS_PER_MS)
 
+/* Of a line of the log: well below PIPE_BUF, which is written at once or not at all. */
+#define LINE_BYTES_MAX 2048
+
+static bool write_line(enum ng_log_level level, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* Whoever reads the log may have stopped: a pipe that says it has room has it for a line. */
+static bool write_line(enum ng_log_level level, const char *format, ...)
+{
+	struct pollfd log = {.fd = STDERR_FILENO, .events = POLLOUT};
+	char line[PIPE_BUF];
+	va_list args;
+	int length;
+
+	if (poll(&log, 1, 0) <= 0 || !(log.revents & POLLOUT))
+		return false;
+	length = snprintf(line, sizeof(line), "nowgate daemon: %s: ", ng_log_level_name(level));
+	va_start(args, format);
+	length += vsnprintf(line + length, sizeof(line) - (size_t)length, format, args);
+	va_end(args);
+	line[length++] = '\n';
+	return write(STDERR_FILENO, line, (size_t)length) == length;
+}
+
 void ng_daemon_log(struct ng_daemon *daemon, enum ng_log_level level, const char *format, ...)
 {
+	char text[LINE_BYTES_MAX];
 	va_list args;
 
 	if (level > daemon->config.log_level)
 		return;
-	fprintf(stderr, "nowgate daemon: %s: ", ng_log_level_name(level));
 	va_start(args, format);
-	vfprintf(stderr, format, args);
+	(void)vsnprintf(text, sizeof(text), format, args); /* a long line is cut */
 	va_end(args);
-	fputc('\n', stderr);
+	if (daemon->unlogged &&
+		write_line(NG_LOG_WARNING, "%" PRIu64 " lines of the log found no reader",
+			daemon->unlogged))
+		daemon->unlogged = 0;
+	if (daemon->unlogged || !write_line(level, "%s", text))
+		daemon->unlogged++;
 }
 
 static void on_note(const char *note, void *context)
@@ -124,19 +155,29 @@ static void close_all(struct ng_daemon *daemon)
 	ng_config_release(&daemon->config);
 }
 
-static int wait_for_something(struct ng_daemon *daemon, uint64_t until_ns)
+/* Somebody has killed it. Where there can be no other, the daemon ends. */
+static int replace_watchdog(struct ng_daemon *daemon, struct ng_diag *diag)
+{
+	ng_daemon_log(daemon, NG_LOG_WARNING, "the watchdog has been killed: it is started again");
+	ng_watchdog_free(daemon->watchdog);
+	daemon->watchdog = NULL;
+	return ng_watchdog_start(&daemon->watchdog, diag);
+}
+
+static int wait_for_something(struct ng_daemon *daemon, uint64_t until_ns, struct ng_diag *diag)
 {
 	struct pollfd fds[] = {{.fd = daemon->signal_fd, .events = POLLIN},
 		{.fd = ng_fleet_event_fd(daemon->fleet), .events = POLLIN},
-		{.fd = ng_server_event_fd(daemon->server), .events = POLLIN}};
+		{.fd = ng_server_event_fd(daemon->server), .events = POLLIN},
+		{.fd = ng_watchdog_event_fd(daemon->watchdog), .events = POLLIN}};
 	const uint64_t now_ns = ng_clock_ns();
 	const uint64_t wait_ns = until_ns > now_ns ? until_ns - now_ns : 0;
 	const struct timespec timeout = {.tv_sec = (time_t)(wait_ns / NG_NS_PER_S),
 		.tv_nsec = (long)(wait_ns % NG_NS_PER_S)};
 
-	return ppoll(fds, sizeof(fds) / sizeof(fds[0]), &timeout, NULL) < 0 && errno != EINTR
-		       ? -errno
-		       : 0;
+	if (ppoll(fds, sizeof(fds) / sizeof(fds[0]), &timeout, NULL) < 0)
+		return errno == EINTR ? 0 : -errno;
+	return fds[3].revents ? replace_watchdog(daemon, diag) : 0;
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)
@@ -144,16 +185,18 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-static int loop(struct ng_daemon *daemon)
+static int loop(struct ng_daemon *daemon, struct ng_diag *diag)
 {
 	uint64_t next_ns = 0;
 	int error = 0;
 
-	while (!error && !daemon->ending) {
+	while (!daemon->ending) {
 		uint64_t now_ns = ng_clock_ns();
 
 		next_ns = earlier(next_ns, ng_server_deadline_ns(daemon->server));
-		error = wait_for_something(daemon, earlier(next_ns, now_ns + TURN_MAX_NS));
+		error = wait_for_something(daemon, earlier(next_ns, now_ns + TURN_MAX_NS), diag);
+		if (error)
+			break;
 		take_signals(daemon);
 		ng_server_turn(daemon->server);
 		next_ns = ng_fleet_turn(daemon->fleet);
@@ -179,9 +222,10 @@ int ng_daemon_run(const struct ng_daemon_options *options, struct ng_diag *diag)
 		ng_daemon_load_state(&daemon);
 		ng_daemon_log(&daemon, NG_LOG_INFO, "listening on %s", daemon.config.socket_path);
 		(void)ng_notify_ready(&daemon.notify);
-		error = loop(&daemon);
+		error = loop(&daemon, diag);
 		/* Closing takes a grace period a site, and disarms whatever was due. */
-		ng_watchdog_set_deadline(daemon.watchdog, 0);
+		if (daemon.watchdog)
+			ng_watchdog_set_deadline(daemon.watchdog, 0);
 		(void)ng_notify_stopping(&daemon.notify);
 		ng_daemon_log(&daemon, NG_LOG_INFO, "ending: everything is disarmed");
 	}

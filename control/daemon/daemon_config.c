@@ -91,6 +91,23 @@ static void change_section(struct ng_daemon *daemon, const struct ng_config_chan
 		ng_daemon_attach_section(daemon, change->after);
 }
 
+static void swap_texts(char **a, char **b)
+{
+	char *kept = *a;
+
+	*a = *b;
+	*b = kept;
+}
+
+/* The socket listens where it is, and the state stays beside what is in it. */
+static void keep_places(struct ng_daemon *daemon, struct ng_config *after)
+{
+	ng_daemon_log(
+		daemon, NG_LOG_WARNING, "another socket or state_dir holds from the next start on");
+	swap_texts(&daemon->config.socket_path, &after->socket_path);
+	swap_texts(&daemon->config.state_dir, &after->state_dir);
+}
+
 void ng_daemon_reload(struct ng_daemon *daemon)
 {
 	struct ng_config after;
@@ -112,8 +129,7 @@ void ng_daemon_reload(struct ng_daemon *daemon)
 	for (size_t i = 0; i < diff.change_count; i++)
 		change_section(daemon, &diff.changes[i]);
 	if (diff.needs_restart)
-		ng_daemon_log(daemon, NG_LOG_WARNING,
-			"another socket or state_dir holds from the next start on");
+		keep_places(daemon, &after);
 	if (diff.triggers)
 		ng_daemon_forget_watched(daemon);
 	ng_daemon_log(daemon, NG_LOG_INFO, "reloaded: %zu sections changed", diff.change_count);

@@ -25,6 +25,7 @@ struct daemon_section {
 /** What triggers remember of one target. */
 struct daemon_watched {
 	pid_t pid;
+	uint64_t since_ns; /* when it was attached: another of its pid was so at another time */
 	struct ng_rate_memory rates;
 	struct ng_trigger_memory *triggers; /* one for each of the configuration's */
 	bool seen;
@@ -51,10 +52,12 @@ struct ng_daemon {
 	size_t watched_count;
 	uint64_t triggers_ns; /* when rules are looked at next */
 	uint64_t started_ns;
+	uint64_t unlogged; /* lines that the log had no room for */
 	bool ending;
 };
 
-/** Writes a line of the log, unless the configuration wants fewer. */
+/** Writes a line of the log, unless the configuration wants fewer. Never waits for who reads it:
+ * lines that find no room are counted. */
 void ng_daemon_log(struct ng_daemon *daemon, enum ng_log_level level, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 

@@ -76,11 +76,16 @@ void ng_daemon_keep(struct ng_daemon *daemon, const struct daemon_asked *asked)
 {
 	const struct ng_request *request = asked->request;
 	const struct ng_settings base = ng_daemon_default_settings(daemon);
+	int error = 0;
 
 	forget_state(daemon, request, ng_wish_apply(&request->wish, &base).lease_ns > 0);
-	if (request->op != NG_OP_DETACH && remember(daemon, request, asked->peer))
+	if (request->op != NG_OP_DETACH)
+		error = remember(daemon, request, asked->peer);
+	if (error)
 		ng_daemon_log(daemon, NG_LOG_ERROR,
-			"what was asked for would not survive a restart: out of memory");
+			"what was asked for would not survive a restart: %s",
+			error == -E2BIG ? "as much is remembered already as can be"
+					: strerror(-error));
 	save_state(daemon);
 }
 

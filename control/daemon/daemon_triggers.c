@@ -18,12 +18,14 @@ void ng_daemon_forget_watched(struct ng_daemon *daemon)
 	daemon->watched_count = 0;
 }
 
-static struct daemon_watched *watched_of(struct ng_daemon *daemon, pid_t pid)
+static struct daemon_watched *watched_of(
+	struct ng_daemon *daemon, const struct ng_member_report *report)
 {
 	struct daemon_watched *grown;
 
 	for (size_t i = 0; i < daemon->watched_count; i++) {
-		if (daemon->watched[i].pid == pid)
+		if (daemon->watched[i].pid == report->pid &&
+			daemon->watched[i].since_ns == report->since_ns)
 			return &daemon->watched[i];
 	}
 	grown = reallocarray(daemon->watched, daemon->watched_count + 1, sizeof(*grown));
@@ -31,7 +33,7 @@ static struct daemon_watched *watched_of(struct ng_daemon *daemon, pid_t pid)
 		return NULL;
 	daemon->watched = grown;
 	grown += daemon->watched_count;
-	*grown = (struct daemon_watched){.pid = pid};
+	*grown = (struct daemon_watched){.pid = report->pid, .since_ns = report->since_ns};
 	grown->triggers = calloc(daemon->config.trigger_count, sizeof(*grown->triggers));
 	if (!grown->triggers)
 		return NULL;
@@ -83,7 +85,7 @@ static int look_at(const struct ng_member_report *report, void *context)
 {
 	struct look *look = context;
 	struct ng_daemon *daemon = look->daemon;
-	struct daemon_watched *watched = report->ended ? NULL : watched_of(daemon, report->pid);
+	struct daemon_watched *watched = report->ended ? NULL : watched_of(daemon, report);
 	double rate_hz = 0, low_hz = 0, high_hz = 0;
 
 	if (!watched)

@@ -50,11 +50,21 @@ void ng_state_release(struct ng_state *state)
 	*state = (struct ng_state){0};
 }
 
+static size_t count_of_owner(const struct ng_state *state, uid_t owner)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < state->count; i++)
+		count += state->entries[i].owner == owner;
+	return count;
+}
+
 int ng_state_add(struct ng_state *state, struct ng_state_entry *entry)
 {
 	struct ng_state_entry *entries;
 
-	if (state->count == NG_STATE_ENTRIES_MAX)
+	if (state->count == NG_STATE_ENTRIES_MAX ||
+		(entry->owner && count_of_owner(state, entry->owner) >= NG_STATE_OWNERS_MAX))
 		return -E2BIG;
 	entries = realloc(state->entries, (state->count + 1) * sizeof(*entries));
 	if (!entries)

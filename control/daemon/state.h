@@ -22,6 +22,7 @@
 #define NG_STATE_NAME	     "state.json"
 #define NG_STATE_BYTES_MAX   (4u << 20)
 #define NG_STATE_ENTRIES_MAX 1024
+#define NG_STATE_OWNERS_MAX  64 /* of them one who is not root may fill */
 
 /** The clocks that a lease's end is noted in. */
 struct ng_state_clock {
@@ -54,7 +55,8 @@ struct ng_state {
 
 void ng_state_release(struct ng_state *state);
 
-/** Adds an entry. @param entry taken, if it goes well; emptied then. @return 0; -E2BIG; -ENOMEM */
+/** Adds an entry. @param entry taken, if it goes well; emptied then. @return 0; -ENOMEM; -E2BIG
+ * there are NG_STATE_ENTRIES_MAX, or NG_STATE_OWNERS_MAX of an owner who is not root */
 int ng_state_add(struct ng_state *state, struct ng_state_entry *entry);
 
 /** Removes an entry. */

@@ -30,7 +30,7 @@ static size_t fired_within(const struct ng_trigger_memory *memory, uint64_t now_
 {
 	size_t count = 0;
 
-	for (size_t i = 0; i < NG_TRIGGER_FIRINGS_KEPT && i < memory->fired_count; i++)
+	for (size_t i = 0; i < NG_TRIGGER_FIRINGS_MAX && i < memory->fired_count; i++)
 		count += now_ns - memory->fired_ns[i] < HOUR_NS;
 	return count;
 }
@@ -65,14 +65,10 @@ bool ng_trigger_fires(const struct ng_config_trigger *trigger, struct ng_trigger
 	const struct ng_rate_memory *rates, double low_hz, double high_hz, uint64_t now_ns,
 	char *reason, size_t reason_bytes)
 {
-	uint64_t most = trigger->max_per_hour;
-
-	if (most > NG_TRIGGER_FIRINGS_KEPT)
-		most = NG_TRIGGER_FIRINGS_KEPT;
-	if (now_ns < memory->until_ns || fired_within(memory, now_ns) >= most ||
+	if (now_ns < memory->until_ns || fired_within(memory, now_ns) >= trigger->max_per_hour ||
 		!is_met(trigger, rates, low_hz, high_hz, now_ns, reason, reason_bytes))
 		return false;
 	memory->until_ns = now_ns + trigger->lease_ns + trigger->cool_down_ns;
-	memory->fired_ns[memory->fired_count++ % NG_TRIGGER_FIRINGS_KEPT] = now_ns;
+	memory->fired_ns[memory->fired_count++ % NG_TRIGGER_FIRINGS_MAX] = now_ns;
 	return true;
 }

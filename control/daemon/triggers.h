@@ -27,12 +27,10 @@ void ng_rate_memory_init(struct ng_rate_memory *memory);
 /** Takes in a rate. After ng_trigger_fires(), so that a change is seen against what was before. */
 void ng_rate_memory_add(struct ng_rate_memory *memory, double rate_hz, uint64_t now_ns);
 
-#define NG_TRIGGER_FIRINGS_KEPT 64
-
 /** What a trigger did to one target. */
 struct ng_trigger_memory {
 	uint64_t until_ns; /* the cool-down's end: the burst's length and the pause after it */
-	uint64_t fired_ns[NG_TRIGGER_FIRINGS_KEPT]; /* a ring */
+	uint64_t fired_ns[NG_TRIGGER_FIRINGS_MAX]; /* a ring */
 	size_t fired_count;
 };
 

@@ -114,6 +114,7 @@ static void refuses_with_file_and_line(void **state)
 		{"[trigger a]\nevents = 0\n", "events: 0 is out of range"},
 		{"[trigger a]\ncool_down = -1s\n", "cool_down: '-1s' is not a time"},
 		{"[trigger a]\nmax_per_hour = 0\n", "max_per_hour: 0 is out of range"},
+		{"[trigger a]\nmax_per_hour = 65\n", "max_per_hour: 65 is out of range"},
 	};
 
 	(void)state;

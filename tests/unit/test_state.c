@@ -279,8 +279,17 @@ static void there_can_be_so_many(void **state)
 	struct ng_state_entry entry = {0};
 
 	(void)state;
-	for (int i = 0; i < NG_STATE_ENTRIES_MAX; i++) {
-		entry = (struct ng_state_entry){.op = NG_OP_ATTACH, .select.pid = i + 1};
+	for (int i = 0; i < NG_STATE_OWNERS_MAX; i++) {
+		entry = (struct ng_state_entry){
+			.op = NG_OP_ATTACH, .select.pid = i + 1, .owner = 1000};
+		assert_int_equal(ng_state_add(&full, &entry), 0);
+	}
+	entry = (struct ng_state_entry){.op = NG_OP_ATTACH, .select.pid = 1, .owner = 1000};
+	assert_int_equal(ng_state_add(&full, &entry), -E2BIG); /* others than root have less */
+	entry.owner = 1001;
+	assert_int_equal(ng_state_add(&full, &entry), 0);
+	while (full.count < NG_STATE_ENTRIES_MAX) {
+		entry = (struct ng_state_entry){.op = NG_OP_ATTACH, .select.pid = 2};
 		assert_int_equal(ng_state_add(&full, &entry), 0);
 	}
 	entry = (struct ng_state_entry){.op = NG_OP_ATTACH, .select.pid = 1};
