@@ -3,15 +3,18 @@
 #include <errno.h>
 #include <math.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "control/engine/gauge.h"
 #include "control/engine/stand.h"
+#include "core/base/cleanup.h"
 #include "core/base/clock.h"
 
 /* The gauge's child takes a CPU for 10 to 20 ms a reading, maybe from a target: so while windows
  * run it is read often at first, and then rarely. So many readings are pooled. */
-#define FIRST_NS (250 * NG_NS_PER_MS)
+#define FIRST_NS (2 * NG_NS_PER_S)
 #define REST_NS	 (10 * NG_NS_PER_S)
 #define READINGS 8
 
@@ -20,6 +23,18 @@
 
 /* What a hit costs in one program and in another, for the same reading of the gauge. */
 #define ERROR_RATIO 0.05
+
+/* What we use ourselves is looked at each so many windows, and is never taken to be more. */
+#define OWN_WINDOWS 20
+#define OWN_MAX_NS  (2.0 * NG_NS_PER_MS)
+
+/** As it was at the last look. */
+struct own_use {
+	uint64_t now_ns;
+	uint64_t cpu_ns;  /* that targets took, of our own */
+	double idle_s;	  /* of all CPUs */
+	uint64_t windows; /* of all targets */
+};
 
 struct ng_costs {
 	struct ng_job job;
@@ -33,6 +48,7 @@ struct ng_costs {
 	size_t count;				    /* of readings so far */
 	uint64_t due_ns;
 	uint64_t windows; /* of all targets, at the last reading */
+	struct own_use own;
 	struct ng_cost_now now;
 };
 
@@ -123,9 +139,41 @@ static void take_reading(struct ng_costs *costs)
 			sqrt(squares / (double)(count * (count - 1))) / mean);
 }
 
-void ng_costs_read_if_due(
-	struct ng_costs *costs, struct ng_workers *workers, uint64_t windows, uint64_t now_ns)
+/* @return the seconds that CPUs of this machine were idle, all together; negative: unknown */
+static double idle_seconds(void)
 {
+	NG_CLEANUP_FCLOSE FILE *file = fopen("/proc/uptime", "re");
+	double up_s, idle_s;
+
+	return file && fscanf(file, "%lf %lf", &up_s, &idle_s) == 2 ? idle_s : -1;
+}
+
+/*
+ * A window takes 0.2 to 0.5 ms of CPU time of our own. Where a CPU is idle nobody misses it; where
+ * all are busy the target, which keeps them so, has that much less, and it counts as lost.
+ */
+static void look_at_own(struct ng_costs *costs, uint64_t windows, uint64_t cpu_ns, uint64_t now_ns)
+{
+	const struct own_use before = costs->own;
+	double passed_s, idle_cpus;
+
+	if (windows - before.windows < OWN_WINDOWS)
+		return;
+	costs->own = (struct own_use){
+		.now_ns = now_ns, .cpu_ns = cpu_ns, .idle_s = idle_seconds(), .windows = windows};
+	if (!before.now_ns || before.idle_s < 0 || costs->own.idle_s < 0)
+		return;
+	passed_s = (double)(now_ns - before.now_ns) / NG_NS_PER_S;
+	idle_cpus = fmin(fmax((costs->own.idle_s - before.idle_s) / passed_s, 0), 1);
+	costs->now.own_ns =
+		(1 - idle_cpus) * fmin(OWN_MAX_NS, (double)(costs->own.cpu_ns - before.cpu_ns) /
+							   (double)(windows - before.windows));
+}
+
+void ng_costs_tick(struct ng_costs *costs, struct ng_workers *workers, uint64_t windows,
+	uint64_t cpu_ns, uint64_t now_ns)
+{
+	look_at_own(costs, windows, cpu_ns + ng_workers_cpu_ns(workers), now_ns);
 	if (costs->is_busy || now_ns < costs->due_ns)
 		return;
 	costs->due_ns = now_ns + (costs->count < READINGS ? FIRST_NS : REST_NS);

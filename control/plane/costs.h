@@ -20,6 +20,7 @@
 struct ng_cost_now {
 	double scale;	    /* times what was calibrated */
 	double error_ratio; /* its standard error, relative */
+	double own_ns;	    /* CPU time of our own for each window, where no CPU is idle */
 };
 
 struct ng_costs;
@@ -42,10 +43,15 @@ void ng_costs_free(struct ng_costs *costs);
 /** What was found last; of the same address as long as the costs live. */
 const struct ng_cost_now *ng_costs_now(const struct ng_costs *costs);
 
-/** Posts a reading, if one is due. @param windows how many there were of all targets: where there
- * are no new ones nobody needs to know */
-void ng_costs_read_if_due(
-	struct ng_costs *costs, struct ng_workers *workers, uint64_t windows, uint64_t now_ns);
+/**
+ * Takes a look at what we use ourselves, and posts a reading if one is due.
+ *
+ * @param windows how many there were of all targets: where there are no new ones nobody needs to
+ * know
+ * @param cpu_ns CPU time that was used for targets so far, the workers' not counted
+ */
+void ng_costs_tick(struct ng_costs *costs, struct ng_workers *workers, uint64_t windows,
+	uint64_t cpu_ns, uint64_t now_ns);
 
 /** Takes a reading back. @return false: the job is somebody else's */
 bool ng_costs_collect(struct ng_costs *costs, const struct ng_job *job);

@@ -289,7 +289,7 @@ static void tick(struct ng_fleet *fleet, uint64_t now_ns)
 	ng_fleet_prune_images(fleet, now_ns);
 	for (size_t i = 0; i < fleet->entry_count; i++)
 		windows += ng_member_windows(fleet->entries[i].member);
-	ng_costs_read_if_due(fleet->costs, fleet->workers, windows, now_ns);
+	ng_costs_tick(fleet->costs, fleet->workers, windows, fleet->cpu_ns, now_ns);
 	for (size_t i = 0; i < fleet->entry_count; i++) {
 		struct fleet_entry *entry = &fleet->entries[i];
 
@@ -324,6 +324,7 @@ int ng_fleet_event_fd(const struct ng_fleet *fleet)
 
 uint64_t ng_fleet_turn(struct ng_fleet *fleet)
 {
+	const uint64_t began_ns = ng_clock_thread_ns();
 	uint64_t now_ns, next_ns;
 
 	(void)ng_uprobe_drain(fleet->engine, on_event, fleet);
@@ -343,6 +344,7 @@ uint64_t ng_fleet_turn(struct ng_fleet *fleet)
 			next_ns = entry->due_ns;
 	}
 	forget_ended(fleet, now_ns);
+	fleet->cpu_ns += ng_clock_thread_ns() - began_ns;
 	return next_ns;
 }
 

@@ -70,6 +70,7 @@ struct ng_fleet {
 	size_t loading_count;
 	int epoll_fd;
 	uint64_t tick_ns; /* when the next one is due */
+	uint64_t cpu_ns;  /* that turns have used */
 };
 
 /** Tells a person, if anybody listens. A long note is cut. */

@@ -120,10 +120,16 @@ static double hit_rate(const struct ng_governor *governor)
 	return governor->hits_per_s < 0 ? most : fmin(governor->hits_per_s, most);
 }
 
+/* What a window takes from the target, however short it is. */
+static double fixed_cost(const struct ng_governor *governor)
+{
+	return governor->costs.edge_ns * running(governor) + governor->costs.own_ns;
+}
+
 /* What a window of this length is expected to take from the target. */
 static double window_cost(const struct ng_governor *governor, double window_ns)
 {
-	return governor->costs.edge_ns * running(governor) +
+	return fixed_cost(governor) +
 	       window_ns / NG_NS_PER_S * hit_rate(governor) * governor->costs.hit_ns;
 }
 
@@ -134,17 +140,17 @@ static double window_cost(const struct ng_governor *governor, double window_ns)
  */
 static void plan_windows(struct ng_governor *governor)
 {
-	const double edge_ns = governor->costs.edge_ns * running(governor);
+	const double fixed_ns = fixed_cost(governor);
 	const double dead_ratio =
 		fmax(hit_rate(governor) * governor->costs.hit_ns / NG_NS_PER_S, 1e-6);
 	const double aim = AIM * allowance(governor) / NG_NS_PER_S; /* ns that may go in a ns */
-	double window_ns = fmin(fmax(edge_ns / dead_ratio, WINDOW_MIN_NS), WINDOW_MAX_NS);
+	double window_ns = fmin(fmax(fixed_ns / dead_ratio, WINDOW_MIN_NS), WINDOW_MAX_NS);
 	double stratum_ns = window_cost(governor, window_ns) / aim;
 
 	/* No more windows than this: then longer ones, for what is left of the budget. */
 	if (stratum_ns < STRATUM_MIN_NS) {
 		stratum_ns = STRATUM_MIN_NS;
-		window_ns = fmin(fmax((aim * stratum_ns - edge_ns) / dead_ratio, window_ns),
+		window_ns = fmin(fmax((aim * stratum_ns - fixed_ns) / dead_ratio, window_ns),
 			STRATUM_MIN_NS / 2);
 	}
 	if (governor->rate_ratio > 0) {
@@ -317,8 +323,7 @@ void ng_governor_charge(struct ng_governor *governor, const struct ng_window_cos
 {
 	const double armed_s = (double)window->armed_ns / NG_NS_PER_S;
 
-	pay(governor, governor->costs.edge_ns * running(governor) +
-			      (double)window->hits * governor->costs.hit_ns);
+	pay(governor, fixed_cost(governor) + (double)window->hits * governor->costs.hit_ns);
 	if (armed_s > 0) {
 		const double seen = (double)window->hits / armed_s;
 

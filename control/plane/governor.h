@@ -34,6 +34,7 @@ enum ng_arming {
 struct ng_governor_costs {
 	double hit_ns;	/* a hit, in windows */
 	double edge_ns; /* a window's arming and disarming, for each thread that runs meanwhile */
+	double own_ns;	/* what a window takes of a CPU that the target would have used; 0: none */
 };
 
 /** What is to be done until the next tick. */

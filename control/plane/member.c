@@ -130,6 +130,7 @@ int ng_member_new(const struct ng_member_context *context, const struct ng_proce
 	}
 	costs.hit_ns = member->sites[0].hit_ns;
 	costs.edge_ns = context->calibration->costs[NG_SITE_EMULATED].edge_ns.median;
+	costs.own_ns = context->cost->own_ns;
 	ng_governor_init(&member->governor, &costs);
 	member->since_ns = member->ticked_ns = ng_clock_ns();
 	(void)ng_process_cpu_time(process->pid, &member->since_cpu_ns); /* 0: it is gone */
@@ -494,6 +495,7 @@ void ng_member_tick(struct ng_member *member, uint64_t now_ns)
 	}
 	member->ticked_ns = now_ns;
 	member->governor.costs.hit_ns = member->sites[0].hit_ns * member->context.cost->scale;
+	member->governor.costs.own_ns = member->context.cost->own_ns;
 	ng_governor_tick(&member->governor, &tick);
 	if (member->steady_since_ns)
 		__atomic_store_n(

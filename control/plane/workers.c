@@ -9,6 +9,8 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "core/base/clock.h"
+
 #define RESERVED 2 /* threads that take no windows */
 
 struct queue {
@@ -19,10 +21,14 @@ struct queue {
 /* The lock guards the queues; nothing is called while it is held. */
 struct ng_workers {
 	pthread_mutex_t lock;
-	pthread_cond_t posted; /* of the two kinds of threads */
+	pthread_cond_t posted;	/* who takes windows, too, waits here … */
+	pthread_cond_t urgent;	/* … and who does not, here */
+	size_t urgent_count;	/* jobs queued that are no windows */
+	size_t idle_for_urgent; /* who waits there */
 	struct queue queues[NG_JOB_KINDS];
 	struct queue done;
 	bool stopping;
+	uint64_t cpu_ns; /* that jobs have used; relaxed: a sum for people and plans */
 	int event_fd;
 	size_t count;
 	struct worker {
@@ -60,7 +66,22 @@ static struct ng_job *next_job(struct worker *worker)
 		if (kind != NG_JOB_WINDOW || worker->takes_windows)
 			job = pop(&workers->queues[kind]);
 	}
+	if (job && job->kind != NG_JOB_WINDOW)
+		workers->urgent_count--;
 	return job;
+}
+
+static void wait_for_job(struct worker *worker)
+{
+	struct ng_workers *workers = worker->workers;
+
+	if (worker->takes_windows) {
+		(void)pthread_cond_wait(&workers->posted, &workers->lock);
+		return;
+	}
+	workers->idle_for_urgent++;
+	(void)pthread_cond_wait(&workers->urgent, &workers->lock);
+	workers->idle_for_urgent--;
 }
 
 static void *work(void *argument)
@@ -68,6 +89,7 @@ static void *work(void *argument)
 	struct worker *worker = argument;
 	struct ng_workers *workers = worker->workers;
 	const uint64_t one = 1;
+	uint64_t began_ns;
 	struct ng_job *job;
 
 	(void)prctl(PR_SET_TIMERSLACK, 1UL); /* windows are timed to some microseconds */
@@ -77,14 +99,19 @@ static void *work(void *argument)
 		if (!job && workers->stopping)
 			break;
 		if (!job) {
-			(void)pthread_cond_wait(&workers->posted, &workers->lock);
+			wait_for_job(worker);
 			continue;
 		}
 		(void)pthread_mutex_unlock(&workers->lock);
+		began_ns = ng_clock_thread_ns();
 		job->run(job);
+		(void)__atomic_fetch_add(
+			&workers->cpu_ns, ng_clock_thread_ns() - began_ns, __ATOMIC_RELAXED);
 		(void)pthread_mutex_lock(&workers->lock);
 		push(&workers->done, job);
+		(void)pthread_mutex_unlock(&workers->lock); /* who is woken up here wants it */
 		(void)!write(workers->event_fd, &one, sizeof(one)); /* full: readable it is */
+		(void)pthread_mutex_lock(&workers->lock);
 	}
 	(void)pthread_mutex_unlock(&workers->lock);
 	return NULL;
@@ -114,6 +141,7 @@ int ng_workers_start(size_t window_count, struct ng_workers **ret_workers)
 		return -ENOMEM;
 	(void)pthread_mutex_init(&workers->lock, NULL); /* cannot fail without attributes */
 	(void)pthread_cond_init(&workers->posted, NULL);
+	(void)pthread_cond_init(&workers->urgent, NULL);
 	for (int kind = 0; kind < NG_JOB_KINDS; kind++)
 		workers->queues[kind].last = &workers->queues[kind].first;
 	workers->done.last = &workers->done.first;
@@ -141,12 +169,14 @@ void ng_workers_stop(struct ng_workers *workers)
 	(void)pthread_mutex_lock(&workers->lock);
 	workers->stopping = true;
 	(void)pthread_cond_broadcast(&workers->posted);
+	(void)pthread_cond_broadcast(&workers->urgent);
 	(void)pthread_mutex_unlock(&workers->lock);
 	for (size_t i = 0; i < workers->count; i++)
 		(void)pthread_join(workers->items[i].thread, NULL);
 	if (workers->event_fd >= 0)
 		close(workers->event_fd);
 	(void)pthread_cond_destroy(&workers->posted);
+	(void)pthread_cond_destroy(&workers->urgent);
 	(void)pthread_mutex_destroy(&workers->lock);
 	free(workers);
 }
@@ -155,9 +185,18 @@ void ng_workers_post(struct ng_workers *workers, struct ng_job *job)
 {
 	(void)pthread_mutex_lock(&workers->lock);
 	push(&workers->queues[job->kind], job);
-	/* All: the one that a signal woke might not take this kind. */
-	(void)pthread_cond_broadcast(&workers->posted);
+	workers->urgent_count += job->kind != NG_JOB_WINDOW;
+	/* One is woken up, not all: each time that takes a CPU, maybe from a target. */
+	if (job->kind != NG_JOB_WINDOW && workers->urgent_count <= workers->idle_for_urgent)
+		(void)pthread_cond_signal(&workers->urgent);
+	else
+		(void)pthread_cond_signal(&workers->posted);
 	(void)pthread_mutex_unlock(&workers->lock);
+}
+
+uint64_t ng_workers_cpu_ns(const struct ng_workers *workers)
+{
+	return __atomic_load_n(&workers->cpu_ns, __ATOMIC_RELAXED);
 }
 
 int ng_workers_event_fd(const struct ng_workers *workers)

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum ng_job_kind {
 	NG_JOB_DISARM,
@@ -35,6 +36,9 @@ int ng_workers_start(size_t window_count, struct ng_workers **ret_workers);
 void ng_workers_stop(struct ng_workers *workers);
 
 void ng_workers_post(struct ng_workers *workers, struct ng_job *job);
+
+/** CPU time that jobs have used so far; those under way not counted. */
+uint64_t ng_workers_cpu_ns(const struct ng_workers *workers);
 
 /** Readable when a job has been run. */
 int ng_workers_event_fd(const struct ng_workers *workers);
