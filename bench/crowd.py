@@ -72,7 +72,9 @@ def soak_round(daemon, use, program, pids, part):
             mode = modes[(number + change) % len(modes)]
             lease = {"lease_ns": 50 * 10**6} if mode == "full" else {}
             daemon.mode(pids[(number * 7 + change) % len(pids)], mode, **lease)
-    time.sleep(65)  # what has ended is told of for a minute
+    for _ in range(13):  # what has ended is told of for a minute, and a silent client is hung up on after one
+        time.sleep(5)
+        daemon.ask("ping")
     memory, descriptors = use.memory_mib(), use.descriptors()
     print(f"after {COMERS // 4 * (part + 1)} targets and {CHANGES // 4 * (part + 1)} changes:"
           f" {memory:.1f} MiB, {descriptors} descriptors", flush=True)

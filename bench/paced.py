@@ -1,4 +1,5 @@
 """What the measurements of budgets and rates share: a program that shows its progress, and a daemon."""
+import contextlib
 import json
 import mmap
 import os
@@ -59,8 +60,9 @@ class Paced:
 class Daemon:
     """nowgate daemon on a socket of its own."""
 
-    def __init__(self):
-        self.directory = tempfile.TemporaryDirectory(prefix="nowgate-bench-")
+    def __init__(self, parent=None):
+        """@param parent of its folder; None: that for temporary files"""
+        self.directory = tempfile.TemporaryDirectory(prefix="nowgate-bench-", dir=parent)
         self.path = pathlib.Path(self.directory.name) / "socket"
         (pathlib.Path(self.directory.name) / "conf").touch()
         log = pathlib.Path(self.directory.name) / "log"  # a pipe that nobody reads would hold it up
@@ -80,7 +82,8 @@ class Daemon:
         return self
 
     def __exit__(self, *_):
-        self.stream.close()
+        with contextlib.suppress(OSError):  # it has hung up: all the more it is to end
+            self.stream.close()
         self.socket.close()
         self.process.terminate()
         self.process.wait(timeout=BOUND_S)

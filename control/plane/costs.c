@@ -24,16 +24,19 @@
 /* What a hit costs in one program and in another, for the same reading of the gauge. */
 #define ERROR_RATIO 0.05
 
-/* What we use ourselves is looked at each so many windows, and is never taken to be more. */
-#define OWN_WINDOWS 20
-#define OWN_MAX_NS  (2.0 * NG_NS_PER_MS)
+/* What we use ourselves is worked out anew each so many windows, and is never taken to be more. */
+#define OWN_WINDOWS  20
+#define OWN_GUESS_NS (0.3 * NG_NS_PER_MS)
+#define OWN_MAX_NS   (2.0 * NG_NS_PER_MS)
 
-/** As it was at the last look. */
+/** What windows take of our own CPU time. */
 struct own_use {
-	uint64_t now_ns;
-	uint64_t cpu_ns;  /* that targets took, of our own */
-	double idle_s;	  /* of all CPUs */
-	uint64_t windows; /* of all targets */
+	uint64_t windows; /* of all targets, when it was last worked out … */
+	uint64_t cpu_ns;  /* … and what they had used by then */
+	double window_ns; /* what one uses */
+	uint64_t idle_ns; /* when idle time was last looked at; 0: not yet … */
+	double idle_s;	  /* … and how much there had been, of all CPUs */
+	double busy_part; /* of a window's CPU time: that which no idle CPU gave */
 };
 
 struct ng_costs {
@@ -68,7 +71,9 @@ int ng_costs_new(struct ng_costs **ret_costs, struct ng_diag *diag)
 	if (!costs)
 		return -ENOMEM;
 	costs->job = (struct ng_job){.kind = NG_JOB_WINDOW, .run = run_reading};
-	costs->now = (struct ng_cost_now){.scale = 1, .error_ratio = ERROR_RATIO};
+	costs->own = (struct own_use){.window_ns = OWN_GUESS_NS, .busy_part = 1};
+	costs->now = (struct ng_cost_now){
+		.scale = 1, .error_ratio = ERROR_RATIO, .own_ns = OWN_GUESS_NS};
 	error = ng_stand_new(&costs->stand, diag);
 	if (error) {
 		free(costs);
@@ -148,26 +153,33 @@ static double idle_seconds(void)
 	return file && fscanf(file, "%lf %lf", &up_s, &idle_s) == 2 ? idle_s : -1;
 }
 
+static void look_at_idle(struct own_use *own, uint64_t now_ns)
+{
+	const double idle_s = idle_seconds();
+	const double passed_s = (double)(now_ns - own->idle_ns) / NG_NS_PER_S;
+
+	if (own->idle_ns && idle_s >= 0)
+		own->busy_part = 1 - fmin(fmax((idle_s - own->idle_s) / passed_s, 0), 1);
+	own->idle_ns = idle_s < 0 ? 0 : now_ns;
+	own->idle_s = idle_s;
+}
+
 /*
  * A window takes 0.2 to 0.5 ms of CPU time of our own. Where a CPU is idle nobody misses it; where
  * all are busy the target, which keeps them so, has that much less, and it counts as lost.
  */
 static void look_at_own(struct ng_costs *costs, uint64_t windows, uint64_t cpu_ns, uint64_t now_ns)
 {
-	const struct own_use before = costs->own;
-	double passed_s, idle_cpus;
+	struct own_use *own = &costs->own;
+	const uint64_t count = windows - own->windows;
 
-	if (windows - before.windows < OWN_WINDOWS)
-		return;
-	costs->own = (struct own_use){
-		.now_ns = now_ns, .cpu_ns = cpu_ns, .idle_s = idle_seconds(), .windows = windows};
-	if (!before.now_ns || before.idle_s < 0 || costs->own.idle_s < 0)
-		return;
-	passed_s = (double)(now_ns - before.now_ns) / NG_NS_PER_S;
-	idle_cpus = fmin(fmax((costs->own.idle_s - before.idle_s) / passed_s, 0), 1);
-	costs->now.own_ns =
-		(1 - idle_cpus) * fmin(OWN_MAX_NS, (double)(costs->own.cpu_ns - before.cpu_ns) /
-							   (double)(windows - before.windows));
+	look_at_idle(own, now_ns);
+	if (count >= OWN_WINDOWS) {
+		own->window_ns = fmin((double)(cpu_ns - own->cpu_ns) / (double)count, OWN_MAX_NS);
+		own->windows = windows;
+		own->cpu_ns = cpu_ns;
+	}
+	costs->now.own_ns = own->busy_part * own->window_ns;
 }
 
 void ng_costs_tick(struct ng_costs *costs, struct ng_workers *workers, uint64_t windows,
