@@ -93,8 +93,13 @@ void ng_fleet_free(struct ng_fleet *fleet)
 {
 	if (!fleet)
 		return;
+	/* First: what begins from here on is nobody's. */
+	for (size_t i = 0; i < fleet->attachment_count; i++)
+		ng_selector_release(&fleet->attachments[i].selector);
+	fleet->attachment_count = 0;
 	for (size_t i = 0; i < fleet->entry_count; i++) {
 		fleet->entries[i].attachment = 0;
+		fleet->entries[i].is_wanted_again = false;
 		ng_member_leave(fleet->entries[i].member);
 	}
 	while (fleet->entry_count) {
@@ -109,8 +114,6 @@ void ng_fleet_free(struct ng_fleet *fleet)
 	ng_costs_free(fleet->costs);
 	ng_gates_close(fleet->gates);
 	ng_uprobe_close(fleet->engine);
-	for (size_t i = 0; i < fleet->attachment_count; i++)
-		ng_selector_release(&fleet->attachments[i].selector);
 	ng_catalogs_release(&fleet->catalogs);
 	free(fleet->attachments);
 	free(fleet->entries);
@@ -275,6 +278,7 @@ static void collect_jobs(struct ng_fleet *fleet)
 
 		if (ng_costs_collect(fleet->costs, job) || ng_fleet_collect_image(fleet, job))
 			continue;
+		fleet->windows += job->kind == NG_JOB_WINDOW;
 		member = ng_member_of_job(job);
 		ng_member_collect(member, job, ng_clock_ns());
 		entry_of_member(fleet, member)->due_ns = 0;
@@ -283,13 +287,9 @@ static void collect_jobs(struct ng_fleet *fleet)
 
 static void tick(struct ng_fleet *fleet, uint64_t now_ns)
 {
-	uint64_t windows = 0;
-
 	ng_fleet_yield_files(fleet);
 	ng_fleet_prune_images(fleet, now_ns);
-	for (size_t i = 0; i < fleet->entry_count; i++)
-		windows += ng_member_windows(fleet->entries[i].member);
-	ng_costs_tick(fleet->costs, fleet->workers, windows, fleet->cpu_ns, now_ns);
+	ng_costs_tick(fleet->costs, fleet->workers, fleet->windows, fleet->cpu_ns, now_ns);
 	for (size_t i = 0; i < fleet->entry_count; i++) {
 		struct fleet_entry *entry = &fleet->entries[i];
 

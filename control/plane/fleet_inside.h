@@ -71,6 +71,7 @@ struct ng_fleet {
 	int epoll_fd;
 	uint64_t tick_ns; /* when the next one is due */
 	uint64_t cpu_ns;  /* that turns have used */
+	uint64_t windows; /* that were run, of all members */
 };
 
 /** Tells a person, if anybody listens. A long note is cut. */

@@ -518,11 +518,6 @@ static void start_window(struct ng_member *member)
 	post(member, NG_JOB_WINDOW);
 }
 
-uint64_t ng_member_windows(const struct ng_member *member)
-{
-	return member->windows;
-}
-
 uint64_t ng_member_window_end(const struct ng_member *member)
 {
 	return member->is_busy && member->job.kind == NG_JOB_WINDOW ? member->window_end_ns : 0;

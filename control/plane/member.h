@@ -96,9 +96,6 @@ bool ng_member_needs_tick(const struct ng_member *member, uint64_t now_ns);
 /** Each NG_GOVERNOR_TICK_NS. */
 void ng_member_tick(struct ng_member *member, uint64_t now_ns);
 
-/** How many windows it has run so far. */
-uint64_t ng_member_windows(const struct ng_member *member);
-
 /** When the window under way must be over; 0: none is. */
 uint64_t ng_member_window_end(const struct ng_member *member);
 

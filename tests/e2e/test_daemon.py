@@ -317,6 +317,22 @@ def it_ends_as_told_and_leaves_nothing():
 
 
 @test()
+def it_ends_while_processes_come():
+    """What begins while it lets go of the others is not taken in any more."""
+    with copied("comes") as program, Daemon() as daemon, contextlib.ExitStack() as stack:
+        daemon.ask("attach", "--exe", program, *COUNT)
+        before = [stack.enter_context(Steps(1, program)) for _ in range(20)]
+        until(lambda: len(daemon.targets()) == 20, "20 targets")
+        daemon.process.terminate()
+        after = []
+        while daemon.process.poll() is None and len(after) < 300:
+            after.append(stack.enter_context(Steps(1, program)))
+        check(daemon.process.wait(timeout=harness.BOUND_S), 0, f"status, with {len(after)} that came")
+        check([target.pid for target in before + after if differing(target.pid)], [], "processes with breakpoints")
+        check([target.leave() for target in before + after], [0] * (20 + len(after)), "their status")
+
+
+@test()
 def a_killed_one_leaves_clean_text():
     with Daemon() as daemon, Steps() as target:
         daemon.ask("attach", "-p", target.pid)
