@@ -32,7 +32,6 @@ struct stat_run {
 	int signal_fd;
 	bool started; /* all is armed, and the command runs */
 	bool interrupted;
-	bool is_counted; /* it is over: nothing more is armed */
 	struct ng_diag diag;
 };
 
@@ -42,8 +41,7 @@ static void print_note(const char *text, void *context)
 	fprintf(stderr, "nowgate stat: %s\n", text);
 }
 
-/* The command's own processes that stand still at an exec or a signal do so no longer than a site
- * takes to go. */
+/* A process of the command that stops while probes go stands still no longer than one takes. */
 static void on_wait(void *context)
 {
 	const struct stat_run *run = context;
@@ -59,8 +57,6 @@ static enum ng_hold on_held(pid_t pid, bool loaded, void *context)
 	bool wanted = false;
 	int error;
 
-	if (run->is_counted)
-		return NG_HOLD_RELEASE;
 	error = ng_session_arm_stopped(run->session, pid, loaded, &wanted, &diag);
 	if (error && error != -ESRCH) {
 		fprintf(stderr, "nowgate stat: process %d cannot be counted: %s\n", pid,
@@ -408,7 +404,8 @@ static int run_all(struct stat_run *run)
 		error = count(run);
 	}
 	if (run->started && !has_exec_failed(run)) {
-		run->is_counted = true;
+		if (run->launch)
+			ng_launch_let_go(run->launch);
 		ng_session_stop(run->session);
 		if (run->launch)
 			ng_session_note_missing(run->session);

@@ -36,6 +36,7 @@ struct ng_launch {
 	pid_t pid;
 	int go_fd;    /* written to once: exec now */
 	int error_fd; /* the errno of a failed exec comes here */
+	bool lets_go;
 	bool ended;
 	int status;
 	struct tracee *tracees;
@@ -230,9 +231,10 @@ static bool find_loader(struct tracee *tracee)
 	return found;
 }
 
-static void release(struct ng_launch *launch, pid_t pid)
+static void release(struct ng_launch *launch, pid_t pid, int signal_number)
 {
-	(void)ptrace(PTRACE_DETACH, pid, NULL, 0); /* gone: then there is nothing to let go */
+	/* Gone: then there is nothing to let go. */
+	(void)ptrace(PTRACE_DETACH, pid, NULL, (long)signal_number);
 	forget_tracee(launch, pid);
 }
 
@@ -246,7 +248,7 @@ static void resume(const struct tracee *tracee, int signal_number)
 static void act(struct ng_launch *launch, struct tracee *tracee, enum ng_hold answer)
 {
 	if (answer == NG_HOLD_RELEASE) {
-		release(launch, tracee->pid);
+		release(launch, tracee->pid, 0);
 		return;
 	}
 	resume(tracee, 0);
@@ -314,18 +316,26 @@ static void on_syscall(struct ng_launch *launch, struct tracee *tracee)
 static void on_stop(struct ng_launch *launch, struct tracee *tracee, int status)
 {
 	const int event = status >> 16, signal_number = WSTOPSIG(status);
+	const bool is_signal = !event && signal_number != SYSCALL_STOP;
 
-	if (event == PTRACE_EVENT_EXEC)
+	if (launch->lets_go) /* one that job control has stopped stays so */
+		release(launch, tracee->pid, is_signal ? signal_number : 0);
+	else if (event == PTRACE_EVENT_EXEC)
 		on_exec(launch, tracee);
 	else if (event == PTRACE_EVENT_STOP && signal_number != SIGTRAP)
 		(void)ptrace(
 			PTRACE_LISTEN, tracee->pid, NULL, 0); /* stopped by job control: stays so */
 	else if (event)
 		resume(tracee, 0); /* fork, vfork, clone; a new tracee's first stop; SIGCONT */
-	else if (signal_number == SYSCALL_STOP)
-		on_syscall(launch, tracee);
+	else if (is_signal)
+		resume(tracee, signal_number);
 	else
-		resume(tracee, signal_number); /* its signal */
+		on_syscall(launch, tracee);
+}
+
+void ng_launch_let_go(struct ng_launch *launch)
+{
+	launch->lets_go = true;
 }
 
 void ng_launch_turn(struct ng_launch *launch)

@@ -54,6 +54,10 @@ pid_t ng_launch_pid(const struct ng_launch *launch);
 /** Handles what the kernel reports of the held ones: call it at each SIGCHLD. */
 void ng_launch_turn(struct ng_launch *launch);
 
+/** Holds nobody any more: who is held now or stops next goes for good, unasked. Whoever runs is not
+ * disturbed: an interruption would end some of its system calls with EINTR. */
+void ng_launch_let_go(struct ng_launch *launch);
+
 /** Has the command itself ended? Then its wait status. */
 bool ng_launch_has_ended(const struct ng_launch *launch, int *ret_status);
 
