@@ -18,6 +18,10 @@
 
 #define DISTURBED 2 /* times the usual cost: more than what hits differ by among themselves */
 
+/* No edge takes so long: the thread was not on a CPU, and somebody else was. Where no CPU is idle
+ * that lasts for a slice, milliseconds. */
+#define AWAY_NS 500e3
+
 struct row {
 	size_t start; /* in the log, end not included */
 	size_t end;
@@ -47,7 +51,7 @@ static double edge_excess(
 		double ns = (double)log->ns[from_end ? row->end - 1 - i : row->start + i];
 
 		passed += usual_ns;
-		if (ns > DISTURBED * usual_ns)
+		if (ns > DISTURBED * usual_ns && ns < AWAY_NS)
 			excess += ns - usual_ns;
 	}
 	return excess;
