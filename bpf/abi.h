@@ -99,7 +99,8 @@ struct ng_gate {
 	__u32 mode;	  /* enum ng_mode … */
 	__u32 fallback;	  /* … when the lease is over */
 	__u32 probability; /* sampled: a call in a window counts if 32 random bits are not above */
-	__u32 window_open; /* sampled: not 0 while calls count */
+	__u32 window_open; /* sampled: the open window's serial number; 0: none is, no call counts
+			    */
 	__u32 burst_limited;   /* burst: not 0 where burst_left counts */
 	__u32 count_limited;   /* count: not 0 where running out of tokens is told */
 	__u32 window;	       /* index in `windows` that calls are noted in while one is open */
@@ -107,6 +108,14 @@ struct ng_gate {
 	__u64 window_until_ns; /* sampled: the window's end, CLOCK_MONOTONIC; a trip brings it
 				  forward */
 };
+
+/** What one CPU has taken of a window's tokens, and not yet used. Writer: hits. */
+struct ng_gate_share {
+	__u32 window; /* as ng_gate.window_open */
+	__u32 left;
+};
+
+#define NG_GATE_SHARE 16 /* tokens that a CPU takes at a time */
 
 /** One CPU's share of what a gate's hits became: hits = delivered + sampled_out + lost. Writer:
  * hits, by atomic addition. */
@@ -117,7 +126,22 @@ struct ng_gate_tally {
 	__u64 lost;
 	__u64 first_ns; /* the first delivered since user space wrote 0; CLOCK_MONOTONIC */
 	__u64 last_hit_ns;
+	__u64 lead_hits; /* at leads: no calls, in none of the above */
+	__u64 pairs;	 /* hits of a lead and then of its site, in windows … */
+	__u64 pairs_ns;	 /* … and the time between the two */
+	__u64 lead_key;	 /* whose lead was hit last: NG_ROW_KEY(tid, its site + 1) … */
+	__u64 lead_ns;	 /* … and when. Plain stores; what they tell is checked */
+	struct ng_gate_share share;
 };
+
+/*
+ * A lead: an instruction that is followed by a site on a straight line. Armed beside it, the time
+ * from the lead's hit to the site's is what a hit costs, in that very process.
+ *
+ * The attach cookie of a site is its number; that of a lead has the number that it leads to plus
+ * one in its upper half.
+ */
+#define NG_LEAD_COOKIE(number, leads_to) (((__u64)(leads_to) + 1) << 32 | (number))
 
 /** What a thread did in a window: a row for its time, and one for its calls at each site. */
 struct ng_window_row {
@@ -159,7 +183,7 @@ _Static_assert(sizeof(struct ng_target) == 24, "ng_target");
 _Static_assert(sizeof(struct ng_image_key) == 16, "ng_image_key");
 _Static_assert(sizeof(struct ng_gate) == 64, "ng_gate");
 _Static_assert(__builtin_offsetof(struct ng_gate, mode) == 24, "ng_gate.mode");
-_Static_assert(sizeof(struct ng_gate_tally) == 48, "ng_gate_tally");
+_Static_assert(sizeof(struct ng_gate_tally) == 96, "ng_gate_tally");
 _Static_assert(sizeof(struct ng_window_row) == 16, "ng_window_row");
 _Static_assert(sizeof(struct ng_window_table) == 16 + 16 * NG_WINDOW_ROWS, "ng_window_table");
 _Static_assert(sizeof(struct ng_on_cpu) == 64, "ng_on_cpu");

@@ -33,17 +33,41 @@ static inline __attribute__((always_inline)) __u32 ng_gate_take(__s64 *left)
 	return before == 1 ? NG_VERDICT_DELIVER | NG_VERDICT_TRIP : NG_VERDICT_DELIVER;
 }
 
+/*
+ * Takes one of a window's tokens. CPUs take some at a time: with one at each hit they would pass the
+ * gate's cache line around, and a hit would cost more the more threads there are. Who takes the last
+ * ones trips. Two threads that take turns on a CPU in the midst of this may use a token twice.
+ */
+static inline __attribute__((always_inline)) __u32 ng_gate_take_share(
+	struct ng_gate *gate, __u32 window, struct ng_gate_share *share)
+{
+	__s64 before;
+
+	if (share->window == window && share->left) {
+		share->left--;
+		return NG_VERDICT_DELIVER;
+	}
+	before = __sync_fetch_and_add(&gate->tokens, -NG_GATE_SHARE);
+	if (before <= 0)
+		return 0;
+	share->window = window;
+	share->left = before > NG_GATE_SHARE ? NG_GATE_SHARE - 1 : 0;
+	return before > NG_GATE_SHARE ? NG_VERDICT_DELIVER : NG_VERDICT_DELIVER | NG_VERDICT_TRIP;
+}
+
 /**
  * Decides over one hit. Any number of CPUs may decide over the same gate together.
  *
+ * @param share this CPU's, at this gate
  * @param now_ns CLOCK_MONOTONIC
  * @param random 32 random bits
  * @return NG_VERDICT_*
  */
 static inline __attribute__((always_inline)) __u32 ng_gate_decide(
-	struct ng_gate *gate, __u64 now_ns, __u32 random)
+	struct ng_gate *gate, struct ng_gate_share *share, __u64 now_ns, __u32 random)
 {
 	const volatile struct ng_gate *seen = gate;
+	__u32 window;
 
 	switch (ng_gate_mode(seen, now_ns)) {
 	case NG_MODE_COUNT:
@@ -52,10 +76,11 @@ static inline __attribute__((always_inline)) __u32 ng_gate_decide(
 	case NG_MODE_FULL:
 		return NG_VERDICT_DELIVER;
 	case NG_MODE_SAMPLED:
-		if (!seen->window_open || now_ns >= seen->window_until_ns ||
+		window = seen->window_open;
+		if (!window || now_ns >= seen->window_until_ns ||
 			random > seen->probability)
 			return 0;
-		return ng_gate_take(&gate->tokens);
+		return ng_gate_take_share(gate, window, share);
 	case NG_MODE_BURST:
 		return seen->burst_limited ? ng_gate_take(&gate->burst_left) : NG_VERDICT_DELIVER;
 	default:

@@ -131,9 +131,34 @@ static __always_inline void ng_trip(struct task_struct *task)
 	ng_tell(&event, task);
 }
 
-/* A hit of a process that has a gate: hits = delivered + sampled out + lost. */
-static __always_inline void ng_gated_hit(struct task_struct *task, __u32 site)
+/* Has the thread been on this CPU since a time? */
+static __always_inline bool ng_ran_since(__u64 time_ns)
 {
+	const __u32 cpu = bpf_get_smp_processor_id();
+	const struct ng_on_cpu *here = bpf_map_lookup_elem(&on_cpu, &cpu);
+
+	return here && here->since_ns <= time_ns;
+}
+
+/* A site is hit after its lead: what lies between is the cost of a hit. Another thread's hit may
+ * have come in the midst of noting one, or the thread was away meanwhile: then it says nothing. */
+static __always_inline void ng_pair(struct ng_gate_tally *tally, __u64 key, __u64 now_ns)
+{
+	const __u64 from_ns = tally->lead_ns;
+
+	if (tally->lead_key != key)
+		return;
+	tally->lead_key = 0;
+	if (!ng_ran_since(from_ns))
+		return;
+	__sync_fetch_and_add(&tally->pairs, 1);
+	__sync_fetch_and_add(&tally->pairs_ns, now_ns - from_ns);
+}
+
+/* A hit of a process that has a gate: hits = delivered + sampled out + lost. */
+static __always_inline void ng_gated_hit(struct task_struct *task, __u64 cookie)
+{
+	const __u32 site = (__u32)cookie, leads_to_plus_one = (__u32)(cookie >> 32);
 	struct ng_target *target = ng_target_of(task);
 	const __u32 index = target ? target->gate : 0;
 	struct ng_gate *gate = bpf_map_lookup_elem(&gates, &index);
@@ -143,15 +168,22 @@ static __always_inline void ng_gated_hit(struct task_struct *task, __u32 site)
 
 	if (!gate || !tally)
 		return; /* cannot be: the index is in range */
+	if (leads_to_plus_one) {
+		__sync_fetch_and_add(&tally->lead_hits, 1);
+		tally->lead_key = NG_ROW_KEY(task->pid, leads_to_plus_one);
+		tally->lead_ns = now_ns;
+		return;
+	}
 	__sync_fetch_and_add(&tally->hits, 1);
 	tally->last_hit_ns = now_ns;
-	verdict = ng_gate_decide(gate, now_ns, bpf_get_prandom_u32());
+	verdict = ng_gate_decide(gate, &tally->share, now_ns, bpf_get_prandom_u32());
 	if (!(verdict & NG_VERDICT_DELIVER)) {
 		__sync_fetch_and_add(&tally->sampled_out, 1);
 		return;
 	}
 	if (!tally->first_ns)
 		tally->first_ns = now_ns;
+	ng_pair(tally, NG_ROW_KEY(task->pid, site + 1), now_ns);
 	if (ng_deliver(task, site, gate))
 		__sync_fetch_and_add(&tally->delivered, 1);
 	else
@@ -168,12 +200,12 @@ SEC("kprobe")
 int ng_hit(struct pt_regs *ctx)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
-	const __u32 site = (__u32)bpf_get_attach_cookie(ctx);
+	const __u64 cookie = bpf_get_attach_cookie(ctx);
 
 	if (ng_has_gates)
-		ng_gated_hit(task, site);
+		ng_gated_hit(task, cookie);
 	else if (ng_default_counts())
-		(void)ng_count_call(task, site);
+		(void)ng_count_call(task, (__u32)cookie);
 	return 0;
 }
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -40,8 +41,8 @@ struct run {
 	struct ng_stand *stand;
 	struct ng_uprobe *engine;
 	int image_fd;
-	struct loop_run loops[NG_LOOP_COUNT];
-	int loop_count; /* the first so many are used */
+	struct loop_run loops[NG_LOOPS_ALL];
+	int loop_count; /* the first so many are used, where armed for long */
 	struct ng_diag *diag;
 };
 
@@ -81,7 +82,7 @@ static int prepare(struct run *run)
 	for (int i = 0; !error && i < run->loop_count; i++) {
 		uint64_t offset;
 
-		error = ng_loop_offset(i, &offset, run->diag);
+		error = ng_loop_offset(ng_loop_get(i)->site, &offset, run->diag);
 		if (!error)
 			error = ng_uprobe_add_site(
 				run->engine, run->image_fd, offset, &run->loops[i].site, run->diag);
@@ -217,12 +218,11 @@ static int conclude_armed(struct run *run, struct ng_calibration *calibration)
 }
 
 /* Arms once. A window that the child slept through is left out. */
-static int run_window(
-	struct run *run, struct ng_gauge *gauge, int number, const struct ng_cost *cost)
+static int run_window(struct run *run, struct ng_gauge *gauge, int number, double hit_ns)
 {
 	struct loop_run *loop = &run->loops[number];
 	struct ng_gauge_reading reading;
-	int error = ng_gauge_read(gauge, number, cost->median_ns, &reading, run->diag);
+	int error = ng_gauge_read(gauge, number, hit_ns, &reading, run->diag);
 
 	if (error)
 		return error == -ENODATA ? 0 : error;
@@ -257,6 +257,18 @@ static void gated_release(struct gated *gated)
 	ng_uprobe_close(gated->engine);
 }
 
+/* @return 0 where it cannot be told */
+static double lead_cost(struct run *run)
+{
+	struct loop_run *both = &run->loops[NG_LOOP_LED], *call = &run->loops[NG_LOOP_CALL];
+
+	if (!both->window_count || !call->window_count)
+		return 0;
+	return fmax(ng_quartiles_of(both->window_ns, both->window_count).median -
+			    ng_quartiles_of(call->window_ns, call->window_count).median,
+		0);
+}
+
 static int measure_windows(struct run *run, struct ng_calibration *calibration)
 {
 	struct gated gated = {0};
@@ -265,9 +277,12 @@ static int measure_windows(struct run *run, struct ng_calibration *calibration)
 	if (ng_uprobe_attach(run->engine) != NG_ATTACH_TRACEFS)
 		return 0; /* a link takes 7 ms to attach and 100 to detach */
 	error = gated_init(run, &gated);
-	for (int i = 0; !error && i < WINDOWS * run->loop_count; i++)
-		error = run_window(run, gated.gauge, i % run->loop_count,
-			&calibration->costs[i % run->loop_count]);
+	for (int i = 0; !error && i < WINDOWS * NG_LOOPS_ALL; i++) {
+		const int number = i % NG_LOOPS_ALL;
+		const int like = number == NG_LOOP_LED ? NG_LOOP_CALL : number;
+
+		error = run_window(run, gated.gauge, number, calibration->costs[like].median_ns);
+	}
 	for (int i = 0; !error && i < run->loop_count; i++) {
 		struct loop_run *loop = &run->loops[i];
 		struct ng_cost *cost = &calibration->costs[i];
@@ -276,6 +291,8 @@ static int measure_windows(struct run *run, struct ng_calibration *calibration)
 		cost->edge_ns = ng_quartiles_of(loop->edge_ns, loop->window_count);
 		cost->windows = (uint32_t)loop->window_count;
 	}
+	if (!error)
+		calibration->lead_ns = lead_cost(run);
 	gated_release(&gated);
 	return error;
 }

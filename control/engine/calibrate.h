@@ -34,6 +34,9 @@ struct ng_calibration {
 	/* By enum ng_loop_number; the first NG_SITE_STEPPED + 1 are those of the site classes, so
 	 * that costs[site->class] is what a hit there costs. */
 	struct ng_cost costs[NG_LOOP_COUNT];
+	/* What a hit of a lead (bpf/abi.h) costs in windows: where both are armed, a call costs
+	 * this more; the median. 0: not measured. */
+	double lead_ns;
 	uint64_t hits;		/* made while armed for long; each of them was counted */
 	uint64_t took_ns;	/* how long it took */
 	uint64_t measured_at_s; /* Unix time */

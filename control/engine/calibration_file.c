@@ -16,7 +16,7 @@
 #include "probe.skel.h"
 #include "core/base/cleanup.h"
 
-#define FORMAT_VERSION 1
+#define FORMAT_VERSION 2
 #define FILE_MAX_BYTES 65536
 #define COST_MAX_NS    1e9 /* no hit costs a second */
 
@@ -108,9 +108,9 @@ json_t *ng_calibration_to_json(const struct ng_calibration *calibration)
 			return NULL;
 		}
 	}
-	return json_pack("{s:s, s:I, s:I, s:o}", "measured_at", text, "took_ns",
-		(json_int_t)calibration->took_ns, "hits", (json_int_t)calibration->hits, "classes",
-		classes);
+	return json_pack("{s:s, s:I, s:I, s:f, s:o}", "measured_at", text, "took_ns",
+		(json_int_t)calibration->took_ns, "hits", (json_int_t)calibration->hits,
+		"lead_cost_ns", calibration->lead_ns, "classes", classes);
 }
 
 char *ng_calibration_format(
@@ -197,8 +197,9 @@ static int parse_calibration(json_t *object, uint64_t now_s, struct ng_calibrati
 	const char *text, *rest;
 	struct tm utc = {0};
 
-	if (json_unpack(object, "{s:s, s:I, s:I}", "measured_at", &text, "took_ns", &took_ns,
-		    "hits", &hits) ||
+	if (json_unpack(object, "{s:s, s:I, s:I, s:F}", "measured_at", &text, "took_ns", &took_ns,
+		    "hits", &hits, "lead_cost_ns", &calibration->lead_ns) ||
+		!(calibration->lead_ns >= 0 && calibration->lead_ns <= COST_MAX_NS) ||
 		took_ns < 0 || hits < 1 || json_array_size(classes) != NG_LOOP_COUNT)
 		return -EINVAL;
 	rest = strptime(text, TIME_FORMAT, &utc);

@@ -28,6 +28,7 @@ struct ng_gates {
 	pthread_mutex_t lock;
 	bool gate_taken[NG_GATES_MAX];
 	bool window_taken[NG_WINDOWS_MAX];
+	uint32_t serial;		     /* of the last window */
 	uint32_t window_ended[NG_GATES_MAX]; /* futexes: not 0 when it ended before its time */
 };
 
@@ -163,6 +164,9 @@ int ng_gates_tally(const struct ng_gates *gates, uint32_t gate, struct ng_gate_t
 		sum.delivered += share->delivered;
 		sum.sampled_out += share->sampled_out;
 		sum.lost += share->lost;
+		sum.lead_hits += share->lead_hits;
+		sum.pairs += share->pairs;
+		sum.pairs_ns += share->pairs_ns;
 		if (share->first_ns && (!sum.first_ns || share->first_ns < sum.first_ns))
 			sum.first_ns = share->first_ns;
 		if (share->last_hit_ns > sum.last_hit_ns)
@@ -196,19 +200,25 @@ int ng_gates_open_window(
 	struct ng_gate *gate = &gates->gates[gate_index];
 	const int index = take_free(gates, gates->window_taken, NG_WINDOWS_MAX);
 	struct ng_window_table *window;
+	uint32_t serial;
 
 	if (index < 0)
 		return -EBUSY;
 	window = &gates->windows[index];
 	memset(window->rows, 0, sizeof(window->rows));
 	gate->window = (uint32_t)index;
-	gate->tokens = tokens;
+	/* What CPUs may hold unused comes on top. */
+	gate->tokens = tokens < INT64_MAX / 2 ? tokens + (int64_t)(NG_GATE_SHARE * gates->cpu_count)
+					      : tokens;
 	(void)__atomic_fetch_add(&gates->skeleton->bss->ng_windows_open, 1, __ATOMIC_RELEASE);
 	window->opened_ns = ng_clock_ns();
 	gate->window_until_ns = window->opened_ns + length_ns;
 	__atomic_store_n(&gates->window_ended[gate_index], 0, __ATOMIC_RELAXED);
+	do /* never 0 */
+		serial = __atomic_add_fetch(&gates->serial, 1, __ATOMIC_RELAXED);
+	while (!serial);
 	/* Release: whoever sees the window open sees its rows empty and its start. */
-	__atomic_store_n(&gate->window_open, 1, __ATOMIC_RELEASE);
+	__atomic_store_n(&gate->window_open, serial, __ATOMIC_RELEASE);
 	return index;
 }
 

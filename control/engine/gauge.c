@@ -19,11 +19,35 @@ struct ng_gauge {
 	struct ng_uprobe *engine;
 	struct ng_gates *gates;
 	struct ng_stand *stand;
-	int image_fd;  /* our own file */
-	uint32_t gate; /* 0: none yet */
-	uint64_t tracepoints[NG_LOOP_COUNT];
+	int image_fd;			       /* our own file */
+	uint32_t gate;			       /* 0: none yet */
+	uint64_t tracepoints[NG_LOOPS_ALL][2]; /* of each loop's site, and its lead */
 	struct ng_window_parts parts;
 };
+
+static int define_loop(struct ng_gauge *gauge, enum ng_loop_number number, struct ng_diag *diag)
+{
+	const struct ng_loop *loop = ng_loop_get(number);
+	uint64_t *tracepoints = gauge->tracepoints[number];
+	uint64_t offset;
+	uint32_t site, lead;
+	int error = ng_loop_offset(loop->site, &offset, diag);
+
+	if (!error)
+		error = ng_uprobe_add_site(gauge->engine, gauge->image_fd, offset, &site, diag);
+	if (error)
+		return error;
+	tracepoints[0] = ng_uprobe_tracepoint(gauge->engine, site);
+	if (!loop->lead)
+		return 0;
+	error = ng_loop_offset(loop->lead, &offset, diag);
+	if (!error)
+		error = ng_uprobe_add_lead(
+			gauge->engine, gauge->image_fd, offset, site, &lead, diag);
+	if (!error)
+		tracepoints[1] = ng_uprobe_tracepoint(gauge->engine, lead);
+	return error;
+}
 
 static int define_loops(struct ng_gauge *gauge, struct ng_diag *diag)
 {
@@ -33,17 +57,8 @@ static int define_loops(struct ng_gauge *gauge, struct ng_diag *diag)
 	if (gauge->image_fd < 0)
 		return ng_diag_set(
 			diag, -errno, "nowgate cannot open its own file: %s", strerror(errno));
-	for (int i = 0; !error && i < NG_LOOP_COUNT; i++) {
-		uint64_t offset;
-		uint32_t site;
-
-		error = ng_loop_offset(i, &offset, diag);
-		if (!error)
-			error = ng_uprobe_add_site(
-				gauge->engine, gauge->image_fd, offset, &site, diag);
-		if (!error)
-			gauge->tracepoints[i] = ng_uprobe_tracepoint(gauge->engine, site);
-	}
+	for (int i = 0; !error && i < NG_LOOPS_ALL; i++)
+		error = define_loop(gauge, i, diag);
 	return error;
 }
 
@@ -103,8 +118,8 @@ int ng_gauge_read(struct ng_gauge *gauge, enum ng_loop_number loop, double hit_n
 		.loop = loop, .threshold_ns = (uint32_t)(hit_ns * THRESHOLD_SHARE)};
 	const struct ng_window_order order = {.pid = ng_stand_pid(gauge->stand),
 		.gate = gauge->gate,
-		.tracepoints = &gauge->tracepoints[loop],
-		.count = 1,
+		.tracepoints = gauge->tracepoints[loop],
+		.count = ng_loop_get(loop)->lead ? 2 : 1,
 		.settle_ns = NG_WINDOW_SETTLE_NS,
 		.length_ns = WINDOW_NS,
 		.tokens = INT64_MAX};

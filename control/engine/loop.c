@@ -52,7 +52,15 @@ asm(" .text\n"
 	LOOP("branch", "test %rsp, %rsp\n", "jbe ng_loop_leaf\n", "")
 
 	/* A five-byte nop: emulated, until the kernel replaces it by a call into itself. */
-	LOOP("nop5", "", ".byte 0x0f, 0x1f, 0x44, 0x00, 0x00\n", ""));
+	LOOP("nop5", "", ".byte 0x0f, 0x1f, 0x44, 0x00, 0x00\n", "")
+
+	/* Both of what a Go function has: the check's branch leads to the call. */
+	LOOP("led",
+		"test %rsp, %rsp\n"
+		".globl ng_loop_led_lead\n .hidden ng_loop_led_lead\n"
+		"ng_loop_led_lead:\n"
+		"jbe ng_loop_leaf\n",
+		"call ng_loop_leaf\n", ""));
 
 #define HIDDEN __attribute__((visibility("hidden")))
 
@@ -66,13 +74,17 @@ HIDDEN extern const char ng_loop_cmp_site[];
 HIDDEN extern const char ng_loop_push_site[];
 HIDDEN extern const char ng_loop_branch_site[];
 HIDDEN extern const char ng_loop_nop5_site[];
+HIDDEN void ng_loop_led(uint64_t iterations);
+HIDDEN extern const char ng_loop_led_site[];
+HIDDEN extern const char ng_loop_led_lead[];
 
-static const struct ng_loop loops[NG_LOOP_COUNT] = {
-	[NG_LOOP_CALL] = {NG_SITE_EMULATED, "call", ng_loop_call, ng_loop_call_site},
-	[NG_LOOP_CMP] = {NG_SITE_STEPPED, "cmp", ng_loop_cmp, ng_loop_cmp_site},
-	[NG_LOOP_PUSH] = {NG_SITE_EMULATED, "push", ng_loop_push, ng_loop_push_site},
-	[NG_LOOP_BRANCH] = {NG_SITE_EMULATED, "jbe", ng_loop_branch, ng_loop_branch_site},
-	[NG_LOOP_NOP5] = {NG_SITE_EMULATED, "nop5", ng_loop_nop5, ng_loop_nop5_site},
+static const struct ng_loop loops[NG_LOOPS_ALL] = {
+	[NG_LOOP_CALL] = {NG_SITE_EMULATED, "call", ng_loop_call, ng_loop_call_site, NULL},
+	[NG_LOOP_CMP] = {NG_SITE_STEPPED, "cmp", ng_loop_cmp, ng_loop_cmp_site, NULL},
+	[NG_LOOP_PUSH] = {NG_SITE_EMULATED, "push", ng_loop_push, ng_loop_push_site, NULL},
+	[NG_LOOP_BRANCH] = {NG_SITE_EMULATED, "jbe", ng_loop_branch, ng_loop_branch_site, NULL},
+	[NG_LOOP_NOP5] = {NG_SITE_EMULATED, "nop5", ng_loop_nop5, ng_loop_nop5_site, NULL},
+	[NG_LOOP_LED] = {NG_SITE_EMULATED, "call", ng_loop_led, ng_loop_led_site, ng_loop_led_lead},
 };
 
 const struct ng_loop *ng_loop_get(enum ng_loop_number number)
@@ -105,9 +117,9 @@ static int search_executable(struct dl_phdr_info *object, size_t size, void *con
 	return 1;
 }
 
-int ng_loop_offset(enum ng_loop_number number, uint64_t *ret_offset, struct ng_diag *diag)
+int ng_loop_offset(const void *place, uint64_t *ret_offset, struct ng_diag *diag)
 {
-	struct search search = {.address = (uint64_t)(uintptr_t)loops[number].site};
+	struct search search = {.address = (uint64_t)(uintptr_t)place};
 
 	(void)dl_iterate_phdr(search_executable, &search); /* returns what the callback did */
 	if (!search.found)

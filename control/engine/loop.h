@@ -23,6 +23,8 @@ enum ng_loop_number {
 	NG_LOOP_BRANCH,
 	NG_LOOP_NOP5, /* what newer kernels turn into a system call: no trap at all */
 	NG_LOOP_COUNT,
+	NG_LOOP_LED = NG_LOOP_COUNT, /* as call, with a lead before it: armed in windows only */
+	NG_LOOPS_ALL,
 };
 
 struct ng_loop {
@@ -30,15 +32,17 @@ struct ng_loop {
 	const char *insn;		  /* mnemonic of the instruction at the site */
 	void (*run)(uint64_t iterations); /* iterations: at least 1 */
 	const void *site;		  /* the instruction's first byte */
+	const void *lead;		  /* that of its lead (bpf/abi.h); NULL: it has none */
 };
 
 const struct ng_loop *ng_loop_get(enum ng_loop_number number);
 
 /**
- * Where the site stands in the file that this process runs, for a uprobe on /proc/self/exe.
+ * Where a site or a lead of a loop stands in the file that this process runs, for a uprobe on
+ * /proc/self/exe.
  *
  * @return 0; -ENOENT where no segment of the executable holds it
  */
-int ng_loop_offset(enum ng_loop_number number, uint64_t *ret_offset, struct ng_diag *diag);
+int ng_loop_offset(const void *place, uint64_t *ret_offset, struct ng_diag *diag);
 
 #endif

@@ -205,9 +205,9 @@ static pid_t fork_bystander(void)
 		(void)pause(); /* until it is killed */
 }
 
-static int hold_site(struct ng_uprobe *engine, struct defined_site *site, uint32_t number)
+static int hold_site(struct ng_uprobe *engine, struct defined_site *site, uint64_t cookie)
 {
-	LIBBPF_OPTS(bpf_perf_event_opts, options, .bpf_cookie = number);
+	LIBBPF_OPTS(bpf_perf_event_opts, options, .bpf_cookie = cookie);
 	const pid_t bystander = fork_bystander();
 	const struct ng_perf_hold hold = {.tid = bystander, .cpu = -1};
 	int fd;
@@ -254,7 +254,7 @@ static void take_site(struct ng_uprobe *engine, uint32_t number)
 }
 
 static int define_and_hold(
-	struct ng_uprobe *engine, struct defined_site *site, uint32_t number, struct ng_diag *diag)
+	struct ng_uprobe *engine, struct defined_site *site, uint64_t cookie, struct ng_diag *diag)
 {
 	const struct ng_tracefs_uprobe uprobe = {.group = engine->group,
 		.name = site->name,
@@ -264,7 +264,7 @@ static int define_and_hold(
 
 	if (error)
 		return error;
-	error = hold_site(engine, site, number);
+	error = hold_site(engine, site, cookie);
 	if (!error)
 		return 0;
 	(void)ng_tracefs_remove(engine->tracefs_fd, engine->group, site->name);
@@ -273,8 +273,9 @@ static int define_and_hold(
 		strerror(-error));
 }
 
-int ng_uprobe_add_site(struct ng_uprobe *engine, int image_fd, uint64_t offset, uint32_t *ret_site,
-	struct ng_diag *diag)
+/* @param leads_to the site that it is the lead of; NULL: it is a site itself */
+static int add_site(struct ng_uprobe *engine, int image_fd, uint64_t offset,
+	const uint32_t *leads_to, uint32_t *ret_site, struct ng_diag *diag)
 {
 	uint32_t number = 0;
 	struct defined_site *site = next_site(engine, &number);
@@ -286,12 +287,27 @@ int ng_uprobe_add_site(struct ng_uprobe *engine, int image_fd, uint64_t offset, 
 	site->offset = offset;
 	(void)snprintf(site->name, sizeof(site->name), "engine%u_site%u", engine->number, number);
 	if (engine->tracefs_fd >= 0)
-		error = define_and_hold(engine, site, number, diag);
+		error = define_and_hold(
+			engine, site, leads_to ? NG_LEAD_COOKIE(number, *leads_to) : number, diag);
 	if (error)
 		return error;
 	take_site(engine, number);
 	*ret_site = number;
 	return 0;
+}
+
+int ng_uprobe_add_site(struct ng_uprobe *engine, int image_fd, uint64_t offset, uint32_t *ret_site,
+	struct ng_diag *diag)
+{
+	return add_site(engine, image_fd, offset, NULL, ret_site, diag);
+}
+
+int ng_uprobe_add_lead(struct ng_uprobe *engine, int image_fd, uint64_t offset, uint32_t leads_to,
+	uint32_t *ret_lead, struct ng_diag *diag)
+{
+	if (engine->tracefs_fd < 0)
+		return ng_diag_set(diag, -ENOTSUP, "leads need tracefs");
+	return add_site(engine, image_fd, offset, &leads_to, ret_lead, diag);
 }
 
 void ng_uprobe_remove_sites(struct ng_uprobe *engine, struct ng_site_numbers sites)

@@ -76,6 +76,14 @@ int ng_uprobe_add_site(struct ng_uprobe *engine, int image_fd, uint64_t offset, 
 	struct ng_diag *diag);
 
 /**
+ * Adds the lead of a site (bpf/abi.h): it has a number as sites have, and is armed as they are.
+ *
+ * @return 0; -ENOTSUP without tracefs; as ng_uprobe_add_site()
+ */
+int ng_uprobe_add_lead(struct ng_uprobe *engine, int image_fd, uint64_t offset, uint32_t leads_to,
+	uint32_t *ret_lead, struct ng_diag *diag);
+
+/**
  * Adds a system call: its entries in watched processes (ng_uprobe_watch()) count from now on, as at
  * a site. While it is open, every system call of every process of the machine takes longer.
  *

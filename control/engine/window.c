@@ -42,7 +42,7 @@ int ng_window_run(struct ng_gates *gates, const struct ng_window_order *order,
 	struct ng_window_parts *ret_parts, struct ng_window_times *ret_times)
 {
 	const pid_t tid = ng_process_live_thread(order->pid);
-	int fds[NG_WINDOW_SITES_MAX];
+	int fds[NG_WINDOW_SITES_MAX + NG_WINDOW_LEADS_MAX];
 	size_t count = 0;
 	int error = tid < 0 ? tid : 0;
 

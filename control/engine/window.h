@@ -19,13 +19,14 @@
 /* Calls count only this long after arming: what that disturbs is over by then. */
 #define NG_WINDOW_SETTLE_NS 50000ull
 
-#define NG_WINDOW_SITES_MAX 256 /* sites armed together in a window */
+#define NG_WINDOW_SITES_MAX 256 /* sites armed together in a window … */
+#define NG_WINDOW_LEADS_MAX 4	/* … and leads of theirs */
 
 struct ng_window_order {
 	pid_t pid;
 	uint32_t gate;
 	const uint64_t *tracepoints; /* of the sites to arm: ng_uprobe_tracepoint() */
-	size_t count;		     /* at most NG_WINDOW_SITES_MAX */
+	size_t count;		     /* at most NG_WINDOW_SITES_MAX + NG_WINDOW_LEADS_MAX */
 	uint64_t settle_ns;	     /* from arming to opening */
 	uint64_t length_ns;	     /* from opening to closing, at the most */
 	int64_t tokens;		     /* calls after which it closes early */

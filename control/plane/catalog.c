@@ -47,6 +47,7 @@ static struct ng_catalog *catalog_new(const struct ng_wanted *wanted)
 	catalog->wanted.clock = wanted->clock;
 	catalog->wanted.clock_set = wanted->clock_set;
 	catalog->wanted.sites_max = NG_WINDOW_SITES_MAX;
+	catalog->wanted.leads_max = NG_WINDOW_LEADS_MAX;
 	return catalog;
 }
 

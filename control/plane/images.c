@@ -181,9 +181,23 @@ static int find_sites(struct ng_traced_image *image, const struct ng_wanted *wan
 	return 0;
 }
 
+/* Leads follow the sites, in the order of those that they lead to. */
+static int define_lead(struct ng_traced_image *image, struct ng_uprobe *engine, size_t index,
+	size_t *from, struct ng_diag *diag)
+{
+	const struct ng_site *sites = image->sites.items, *lead = &sites[index];
+
+	while (sites[*from].offset - sites[*from].lead != lead->offset || !sites[*from].lead)
+		(*from)++;
+	return ng_uprobe_add_lead(engine, ng_image_fd(image->image), lead->offset,
+		image->numbers[(*from)++], &image->numbers[index], diag);
+}
+
 static int define_sites(struct ng_traced_image *image, struct ng_uprobe *engine, bool at_symbol,
 	struct ng_diag *diag)
 {
+	size_t led = 0;
+
 	image->numbers = calloc(image->sites.count + 1, sizeof(*image->numbers));
 	if (!image->numbers)
 		return -ENOMEM;
@@ -193,8 +207,10 @@ static int define_sites(struct ng_traced_image *image, struct ng_uprobe *engine,
 
 		if (at_symbol)
 			move_to_symbol(image->image, site);
-		error = ng_uprobe_add_site(
-			engine, ng_image_fd(image->image), site->offset, &image->numbers[i], diag);
+		error = site->kind == NG_SITE_LEAD
+				? define_lead(image, engine, i, &led, diag)
+				: ng_uprobe_add_site(engine, ng_image_fd(image->image),
+					  site->offset, &image->numbers[i], diag);
 		if (error)
 			return error;
 	}
@@ -319,6 +335,8 @@ int ng_images_prepare(struct ng_images *images, struct ng_uprobe *engine,
 			"functions",
 			wanted->sites_max ? wanted->sites_max : NG_SITES_MAX, image->sites.count,
 			path);
+	if (!error && image->image)
+		error = ng_sites_add_leads(image->image, &image->sites, wanted->leads_max);
 	if (!error)
 		error = define_sites(image, engine, wanted->at_symbol, diag);
 	if (!error)

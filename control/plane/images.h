@@ -29,6 +29,7 @@ struct ng_wanted {
 	bool syscalls;	  /* with clock: the system calls that read it, too */
 	bool at_symbol;	  /* at the function's first byte, as other tools do: counts too much */
 	size_t sites_max; /* in one image; 0: NG_SITES_MAX in all */
+	size_t leads_max; /* in one image: ng_sites_add_leads() */
 };
 
 /** A file that processes run or map. */

@@ -47,6 +47,40 @@ static uint32_t function_of(
 	return (uint32_t)i;
 }
 
+/* The site that a lead belongs to. */
+static struct member_site *led_site(
+	struct ng_member *member, const struct ng_traced_image *image, const struct ng_site *lead)
+{
+	for (size_t i = 0; i < image->sites.count; i++) {
+		const struct ng_site *site = &image->sites.items[i];
+
+		for (size_t k = 0; k < member->site_count; k++) {
+			if (site->lead && site->offset - site->lead == lead->offset &&
+				member->sites[k].number == image->numbers[i])
+				return &member->sites[k];
+		}
+	}
+	return NULL;
+}
+
+static void take_leads(struct ng_member *member, const struct ng_traced_image *image)
+{
+	for (size_t i = 0; i < image->sites.count; i++) {
+		const struct ng_site *lead = &image->sites.items[i];
+		struct member_site *site;
+
+		if (lead->kind != NG_SITE_LEAD || member->lead_count == NG_WINDOW_LEADS_MAX ||
+			member->context.calibration->lead_ns <= 0)
+			continue;
+		site = led_site(member, image, lead);
+		if (!site)
+			continue; /* cannot be: leads come with their sites */
+		site->is_led = true;
+		member->tracepoints[member->site_count + member->lead_count++] =
+			ng_uprobe_tracepoint(member->context.engine, image->numbers[i]);
+	}
+}
+
 static int take_sites(struct ng_member *member, struct ng_traced_image *const *images, size_t count)
 {
 	const struct ng_member_context *context = &member->context;
@@ -54,8 +88,6 @@ static int take_sites(struct ng_member *member, struct ng_traced_image *const *i
 
 	for (size_t i = 0; i < count; i++)
 		total += images[i]->sites.count;
-	if (total > NG_WINDOW_SITES_MAX)
-		return -E2BIG;
 	member->sites = calloc(total, sizeof(*member->sites));
 	member->tracepoints = calloc(total, sizeof(*member->tracepoints));
 	member->numbers = calloc(total, sizeof(*member->numbers));
@@ -66,6 +98,8 @@ static int take_sites(struct ng_member *member, struct ng_traced_image *const *i
 			const struct ng_site *site = &images[i]->sites.items[k];
 			struct member_site *own = &member->sites[member->site_count];
 
+			if (site->kind == NG_SITE_LEAD)
+				continue;
 			own->number = images[i]->numbers[k];
 			own->image = images[i];
 			own->function = function_of(member, images[i], site);
@@ -78,6 +112,10 @@ static int take_sites(struct ng_member *member, struct ng_traced_image *const *i
 				ng_uprobe_tracepoint(context->engine, own->number);
 		}
 	}
+	if (member->site_count > NG_WINDOW_SITES_MAX)
+		return -E2BIG;
+	for (size_t i = 0; i < count; i++)
+		take_leads(member, images[i]);
 	return 0;
 }
 
@@ -128,7 +166,8 @@ int ng_member_new(const struct ng_member_context *context, const struct ng_proce
 		ng_member_free(member);
 		return error;
 	}
-	costs.hit_ns = member->sites[0].hit_ns;
+	ng_member_renew_cost(member);
+	costs.hit_ns = member->sites[0].hit_ns * member->cost.scale;
 	costs.edge_ns = context->calibration->costs[NG_SITE_EMULATED].edge_ns.median;
 	costs.own_ns = context->cost->own_ns;
 	ng_governor_init(&member->governor, &costs);
@@ -423,9 +462,12 @@ static void collect_window(struct ng_member *member)
 	struct ng_gate_tally tally;
 	const uint64_t armed_ns = member->times.disarmed_ns - member->times.armed_ns;
 	const struct ng_window_cost cost = {
-		.armed_ns = armed_ns, .hits = ng_member_tally(member, &tally) - member->paid_hits};
+		/* With leads a window has fewer hits: it does not tell how many there are. */
+		.armed_ns = member->window_is_led ? 0 : armed_ns,
+		.hits = ng_member_tally(member, &tally) - member->paid_hits};
 
 	member->paid_hits += cost.hits;
+	ng_member_learn_cost(member, &tally);
 	member->armed_ns += armed_ns;
 	member->windows++;
 	ng_governor_charge(&member->governor, &cost);
@@ -494,7 +536,8 @@ void ng_member_tick(struct ng_member *member, uint64_t now_ns)
 		tell_windows(member, now_ns, &tick);
 	}
 	member->ticked_ns = now_ns;
-	member->governor.costs.hit_ns = member->sites[0].hit_ns * member->context.cost->scale;
+	ng_member_renew_cost(member);
+	member->governor.costs.hit_ns = member->sites[0].hit_ns * member->cost.scale;
 	member->governor.costs.own_ns = member->context.cost->own_ns;
 	ng_governor_tick(&member->governor, &tick);
 	if (member->steady_since_ns)
@@ -505,10 +548,12 @@ void ng_member_tick(struct ng_member *member, uint64_t now_ns)
 
 static void start_window(struct ng_member *member)
 {
+	member->window_is_led = ng_member_wants_leads(member);
+	member->unled = member->window_is_led ? 0 : member->unled + 1;
 	member->order = (struct ng_window_order){.pid = member->process.pid,
 		.gate = member->gate_index,
 		.tracepoints = member->tracepoints,
-		.count = member->site_count,
+		.count = member->site_count + (member->window_is_led ? member->lead_count : 0),
 		.settle_ns = NG_WINDOW_SETTLE_NS,
 		.length_ns = member->governor.plan.window_ns,
 		.tokens = member->governor.plan.tokens};

@@ -17,6 +17,24 @@ struct member_site {
 	uint32_t function; /* index; NG_MEMBER_FUNCTIONS_MAX: not told apart */
 	const struct ng_traced_image *image;
 	double hit_ns;
+	bool is_led; /* one of the member's leads is its own */
+};
+
+/** What leads showed in one window. */
+struct member_pairs {
+	double count;
+	double ns;
+};
+
+#define NG_MEMBER_PAIRS 64
+
+/** What a hit costs in this very process: by its leads, as far as they tell. */
+struct member_cost {
+	struct member_pairs pairs[NG_MEMBER_PAIRS]; /* a ring: of the last windows with leads */
+	size_t count;				    /* of those so far */
+	struct ng_gate_tally seen; /* what of the gate's tally is in there, or paid */
+	double scale;		   /* times what was calibrated … */
+	double error_ratio;	   /* … and its standard error, relative */
 };
 
 struct member_function {
@@ -37,9 +55,10 @@ struct ng_member {
 	struct ng_process process;
 	struct ng_traced_image *main;
 	struct member_site *sites;
-	uint64_t *tracepoints;
+	uint64_t *tracepoints; /* of the sites, and of lead_count leads behind them */
 	uint32_t *numbers;
 	size_t site_count;
+	size_t lead_count;
 	struct member_function functions[NG_MEMBER_FUNCTIONS_MAX];
 	size_t function_count;
 	uint32_t exec_from, exec_before; /* its image's life, in terms of ng_count_key.exec_id */
@@ -59,6 +78,9 @@ struct ng_member {
 	struct ng_window_order order; /* of a window */
 	struct ng_window_times times;
 	struct ng_window_parts parts;
+	bool window_is_led; /* the one under way, or the last: leads are armed in it */
+	uint64_t unled;	    /* windows since the last one that was */
+	struct member_cost cost;
 
 	uint64_t stratum_ns; /* the present one's length, and of those before without a window */
 	uint64_t stratum_end_ns;
@@ -112,6 +134,15 @@ void ng_member_end_windows(struct ng_member *member, uint64_t now_ns);
 
 /** Takes in what the last window showed. */
 void ng_member_learn_window(struct ng_member *member);
+
+/** Takes in what leads showed in the last window, if they were armed, and pays for their hits. */
+void ng_member_learn_cost(struct ng_member *member, const struct ng_gate_tally *tally);
+
+/** Brings the cost of a hit in line with what leads and the gauge say now. */
+void ng_member_renew_cost(struct ng_member *member);
+
+/** Are leads to be armed in the next window? */
+bool ng_member_wants_leads(const struct ng_member *member);
 
 /** The gate's tally; all 0 where it cannot be read. @return its hits */
 uint64_t ng_member_tally(const struct ng_member *member, struct ng_gate_tally *ret_tally);

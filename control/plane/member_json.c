@@ -78,7 +78,7 @@ json_t *ng_member_to_json(const struct ng_member_report *report, enum ng_member_
 			decisions, json_of_decision(&report->decisions[i % NG_DECISIONS_KEPT]));
 	return json_pack(
 		"{s:i, s:s, s:s, s:s, s:s, s:f, s:I, s:f, s:f, s:f, s:f, s:I, s:I, s:I, s:I, s:I, "
-		"s:I, s:b, s:o, s:o}",
+		"s:I, s:I, s:I, s:b, s:o, s:o}",
 		"pid", report->pid, "exe", report->exe, "go_version", report->go_version, "mode",
 		ng_mode_name(report->settings.mode), "arming", ng_arming_name(report->arming),
 		"budget_ratio", report->settings.budget_ratio, "lease_until_ns",
@@ -88,6 +88,7 @@ json_t *ng_member_to_json(const struct ng_member_report *report, enum ng_member_
 		report->armed_ratio, "windows", (json_int_t)report->windows, "hits",
 		(json_int_t)report->tally.hits, "delivered", (json_int_t)report->tally.delivered,
 		"sampled_out", (json_int_t)report->tally.sampled_out, "lost",
-		(json_int_t)report->tally.lost, "cpu_ns", (json_int_t)report->cpu_ns, "ended",
+		(json_int_t)report->tally.lost, "lead_hits", (json_int_t)report->tally.lead_hits,
+		"pairs", (json_int_t)report->tally.pairs, "cpu_ns", (json_int_t)report->cpu_ns, "ended",
 		report->ended, "functions", functions, "decisions", decisions);
 }

@@ -21,6 +21,16 @@ static struct ng_exposure *exposure_of(struct exposures *exposures, uint32_t tid
 	return &exposures->items[exposures->count++];
 }
 
+/* What a hit took from its thread in the last window: where leads were armed, that of the lead too.
+ */
+static double hit_cost(const struct ng_member *member, const struct member_site *site)
+{
+	const double lead_ns =
+		site->is_led && member->window_is_led ? member->context.calibration->lead_ns : 0;
+
+	return (site->hit_ns + lead_ns) * member->cost.scale;
+}
+
 /* The window's parts by thread: time, dead time, and the calls of one function. */
 static void collect_exposures(
 	const struct ng_member *member, uint32_t function, struct exposures *exposures)
@@ -43,8 +53,7 @@ static void collect_exposures(
 		site = ng_member_site(member, part->site);
 		if (!site)
 			continue; /* cannot be: only our own sites are armed */
-		exposure->dead_ns +=
-			(double)part->value * site->hit_ns * member->context.cost->scale;
+		exposure->dead_ns += (double)part->value * hit_cost(member, site);
 		if (site->function == function)
 			exposure->calls += (uint32_t)part->value;
 	}
@@ -60,7 +69,7 @@ void ng_member_learn_window(struct ng_member *member)
 	const struct ng_estimate_window window = {.stratum_ns = (double)member->window_stratum_ns,
 		.open_ns = (double)(member->parts.closed_ns - member->parts.opened_ns),
 		.cost_ns = member->governor.costs.hit_ns,
-		.cost_error_ratio = member->context.cost->error_ratio};
+		.cost_error_ratio = member->cost.error_ratio};
 	struct exposures exposures;
 
 	for (uint32_t i = 0; i < member->function_count; i++) {

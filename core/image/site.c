@@ -22,6 +22,7 @@
 /** Go's stack check, by offsets. */
 struct check {
 	size_t end;	 /* behind its last branch; 0: there is none */
+	size_t branch;	 /* that branch, where proven */
 	size_t tail;	 /* where a failed check goes on … */
 	size_t tail_end; /* … up to behind its jump back */
 	bool proven;	 /* what comes after it runs once, however often the check fails */
@@ -134,7 +135,8 @@ static bool take_branch(
 			*check = (struct check){.end = end};
 		return false;
 	}
-	*check = (struct check){.end = end, .tail = tail, .tail_end = tail_end, .proven = true};
+	*check = (struct check){
+		.end = end, .branch = offset, .tail = tail, .tail_end = tail_end, .proven = true};
 	return true;
 }
 
@@ -307,6 +309,10 @@ static void fill(const struct ng_flow *flow, const struct check *check, const st
 	memcpy(site->bytes, flow->code + choice->offset, choice->insn.length);
 	site->class = choice->insn.emulated ? NG_SITE_EMULATED : NG_SITE_STEPPED;
 	site->exact = true;
+	/* A fault on the way would take long, and be taken for a hit's cost. */
+	site->lead = check->proven && choice->rank >= RANK_BARE
+			     ? (uint32_t)(choice->offset - check->branch)
+			     : 0;
 	memcpy(site->insn, choice->insn.mnemonic, sizeof(site->insn));
 	explain(flow, check, choice, site);
 }
@@ -353,6 +359,7 @@ int ng_site_choose_in(
 		fill(&flow, &check, &choice, ret_site);
 		if (inexact) {
 			ret_site->exact = false;
+			ret_site->lead = 0;
 			(void)snprintf(ret_site->why, sizeof(ret_site->why), "%s", inexact);
 		}
 	}

@@ -32,6 +32,7 @@ const char *ng_site_class_name(enum ng_site_class class);
 enum ng_site_kind {
 	NG_SITE_FUNCTION,     /* the function itself */
 	NG_SITE_INLINED_COPY, /* an inlined copy of it: its own call of the next function */
+	NG_SITE_LEAD,	      /* no call is counted there: see ng_sites_add_leads() */
 };
 
 #define NG_SITE_INSN_MAX 16 /* bytes for a mnemonic such as "call", with its NUL */
@@ -50,7 +51,8 @@ struct ng_site {
 	uint8_t bytes[15]; /* the instruction as the file holds it */
 	enum ng_site_class class;
 	enum ng_site_kind kind;
-	bool exact;		     /* runs exactly once a call, proven */
+	bool exact;    /* runs exactly once a call, proven */
+	uint32_t lead; /* bytes back to the branch that leads to it on a straight line; 0: none */
 	char insn[NG_SITE_INSN_MAX]; /* mnemonic: "call", "push", "je" … */
 	char why[NG_SITE_WHY_MAX];   /* one sentence for a person */
 };
@@ -145,5 +147,15 @@ enum ng_clock_set {
  */
 int ng_sites_clock(const struct ng_image *image, enum ng_clock_set set, struct ng_sites *ret_sites,
 	struct ng_diag *diag);
+
+/**
+ * Adds leads: of the first sites that have one, the branch of the stack check before them, as sites
+ * of kind NG_SITE_LEAD. It is emulated and executed right before the site; armed together they tell
+ * what a hit costs. The n-th lead is that of the n-th site with `lead`.
+ *
+ * @param max leads at most
+ * @return 0; -ENOMEM; -EIO the image cannot be read
+ */
+int ng_sites_add_leads(const struct ng_image *image, struct ng_sites *sites, size_t max);
 
 #endif

@@ -191,6 +191,48 @@ int ng_sites_add_function(const struct ng_image *image, const struct ng_function
 	return error == -ENOEXEC ? ng_diag_set(diag, error, NG_SITES_TOO_MUCH) : error;
 }
 
+/* @return 0; -ENOEXEC: it cannot carry a probe */
+static int add_lead(const struct ng_image *image, size_t index, struct ng_sites *sites)
+{
+	const struct ng_site *of = &sites->items[index];
+	struct ng_site lead = *of;
+	struct ng_insn insn;
+
+	lead.kind = NG_SITE_LEAD;
+	lead.address -= of->lead;
+	lead.offset -= of->lead;
+	lead.delta -= of->lead;
+	lead.lead = 0;
+	if (ng_image_read(image, lead.address, lead.bytes, sizeof(lead.bytes)) < 0)
+		return -EIO;
+	if (ng_insn_decode(lead.bytes, sizeof(lead.bytes), lead.address, &insn) || !insn.emulated ||
+		insn.flow != NG_INSN_BRANCH || insn.length > of->lead)
+		return -ENOEXEC; /* cannot be: it was decoded there before */
+	lead.length = insn.length;
+	memset(lead.bytes + insn.length, 0, sizeof(lead.bytes) - insn.length);
+	memcpy(lead.insn, insn.mnemonic, sizeof(lead.insn));
+	(void)snprintf(lead.why, sizeof(lead.why), "tells what a hit costs here");
+	lead.function = strdup(of->function);
+	return add_site(sites, &lead);
+}
+
+int ng_sites_add_leads(const struct ng_image *image, struct ng_sites *sites, size_t max)
+{
+	const size_t count = sites->count;
+	size_t added = 0;
+	int error = 0;
+
+	for (size_t i = 0; !error && i < count && added < max; i++) {
+		if (!sites->items[i].lead)
+			continue;
+		error = add_lead(image, i, sites);
+		added += !error;
+		if (error == -ENOEXEC)
+			error = 0;
+	}
+	return error;
+}
+
 static int add_call_in(const struct ng_image *image, const struct ng_flow *flow,
 	const struct ng_call_site *call, struct ng_sites *sites)
 {

@@ -178,7 +178,7 @@ def a_deleted_file_is_let_go_of():
             daemon.ask("attach", "-p", target.pid, *COUNT)
             daemon.until_armed(target.pid, [site_of(go_program(newest(), "steps"))[0]])
             check(target.step(100)["time.Now"], daemon.delivered(target.pid), "calls")
-            check([held(), len(events_of(daemon.pid))], [1, bare + 1], "while it is attached: files, events")
+            check([held(), len(events_of(daemon.pid))], [1, bare + 2], "while it is attached: files, events: site and lead")
             daemon.ask("detach", "-p", target.pid)
             until(lambda: not held(), "the file to be closed")
             until(lambda: len(events_of(daemon.pid)) == bare, "its event to go")

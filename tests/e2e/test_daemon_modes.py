@@ -184,7 +184,11 @@ def sampled_estimates():
             check(0 <= low <= value <= (float("inf") if high is None else high), True, f"{function}")
         check(0 < seen["armed_ratio"] < 1, True, f"armed {seen['armed_ratio']} of the time")
         adds_up(seen)
+        check(0 < seen["pairs"] <= min(seen["lead_hits"], seen["delivered"]), True,
+              f"{seen['pairs']} pairs of {seen['lead_hits']} hits of the lead: what a hit costs, by the target itself")
         target.rest()
+        daemon.ask("mode", "off", "-p", target.pid)
+        daemon.until_clean(target.pid)
 
 
 @test()

@@ -22,8 +22,10 @@ static const struct ng_machine machine = {.boot_id = "boot",
 
 static struct ng_calibration example(void)
 {
-	struct ng_calibration calibration = {
-		.measured_at_s = NOW_S - 60, .hits = 200000, .took_ns = 900000000};
+	struct ng_calibration calibration = {.measured_at_s = NOW_S - 60,
+		.hits = 200000,
+		.took_ns = 900000000,
+		.lead_ns = 742.25};
 
 	for (int i = 0; i < NG_LOOP_COUNT; i++)
 		calibration.costs[i] = (struct ng_cost){.low_ns = 700.25 + i,
@@ -57,6 +59,7 @@ static void gives_back_what_was_stored(void **state)
 	assert_true(loaded.measured_at_s == stored.measured_at_s);
 	assert_true(loaded.hits == stored.hits);
 	assert_true(loaded.took_ns == stored.took_ns);
+	assert_true(loaded.lead_ns == stored.lead_ns);
 	for (int i = 0; i < NG_LOOP_COUNT; i++) {
 		const struct ng_cost *a = &stored.costs[i], *b = &loaded.costs[i];
 
@@ -72,7 +75,7 @@ static void gives_back_what_was_stored(void **state)
 static void refuses_what_is_no_calibration(void **state)
 {
 	static const char *const texts[] = {"", "{", "[]", "null", "{}", "{\"v\":\"1\"}",
-		"{\"v\":1}", "{\"v\":1,\"machine\":3}", "{\"v\":1,\"v\":1}"};
+		"{\"v\":2}", "{\"v\":2,\"machine\":3}", "{\"v\":2,\"v\":2}"};
 	struct ng_calibration loaded = {.hits = 7};
 
 	(void)state;
@@ -118,7 +121,7 @@ static void refuses_what_cannot_be(void **state)
 		const char *from, *to;
 		int error;
 	} changes[] = {
-		{"\"v\": 1", "\"v\": 2", -ESTALE},
+		{"\"v\": 2", "\"v\": 1", -ESTALE},
 		{"\"boot_id\": \"boot\"", "\"boot_id\": \"boot2\"", -ESTALE},
 		{"\"cpu\": \"AMD EPYC\"", "\"cpu\": \"AMD\"", -ESTALE},
 		{"\"kernel\": \"6.18.0 #1 SMP\"", "\"kernel\": 6", -ESTALE},
@@ -140,6 +143,8 @@ static void refuses_what_cannot_be(void **state)
 		{"\"cost_ns\": 790.5", "\"cost_ns\": 900", -EINVAL}, /* above its high_ns */
 		{"\"high_ns\": 812.75", "\"high_ns\": 1e300", -EINVAL},
 		{"\"low_ns\": 700.25", "\"low_ns\": 0.5", -EINVAL},
+		{"\"lead_cost_ns\": 742.25", "\"lead_cost_ns\": -1", -EINVAL},
+		{"\"lead_cost_ns\": 742.25", "\"lead_cost\": 742.25", -EINVAL},
 		{"\"batches\": 700", "\"batches\": 0", -EINVAL},
 		{"\"batches\": 700", "\"batches\": 4294967296", -EINVAL},
 		{"\"batches\": 700", "\"batches\": 700.5", -EINVAL},

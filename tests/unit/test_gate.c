@@ -15,9 +15,17 @@ static struct ng_gate gate_of(enum ng_mode mode)
 	return (struct ng_gate){.mode = mode, .probability = UINT32_MAX};
 }
 
+/* On a CPU that holds no tokens. */
+static __u32 decide_at(struct ng_gate *gate, __u64 now_ns, __u32 random)
+{
+	struct ng_gate_share none = {0};
+
+	return ng_gate_decide(gate, &none, now_ns, random);
+}
+
 static __u32 decide(struct ng_gate *gate)
 {
-	return ng_gate_decide(gate, NOW_NS, 12345);
+	return decide_at(gate, NOW_NS, 12345);
 }
 
 static void modes_deliver_what_they_say(void **state)
@@ -44,30 +52,59 @@ static void open_window(struct ng_gate *gate)
 static void a_window_ends_in_time(void **state)
 {
 	struct ng_gate gate = gate_of(NG_MODE_SAMPLED);
+	struct ng_gate_share share = {0};
 
 	(void)state;
 	open_window(&gate);
-	gate.tokens = 3;
-	assert_int_equal(ng_gate_decide(&gate, NOW_NS, 0), NG_VERDICT_DELIVER);
-	assert_int_equal(ng_gate_decide(&gate, NOW_NS + 1, 0), 0);
-	assert_int_equal(ng_gate_decide(&gate, NOW_NS + 2, 0), 0);
-	assert_int_equal(gate.tokens, 2); /* late hits took none */
+	gate.tokens = 3 * NG_GATE_SHARE;
+	assert_int_equal(ng_gate_decide(&gate, &share, NOW_NS, 0), NG_VERDICT_DELIVER);
+	assert_int_equal(ng_gate_decide(&gate, &share, NOW_NS + 1, 0), 0);
+	assert_int_equal(ng_gate_decide(&gate, &share, NOW_NS + 2, 0), 0);
+	assert_int_equal(gate.tokens, 2 * NG_GATE_SHARE);
+	assert_int_equal(share.left, NG_GATE_SHARE - 1); /* late hits took none */
 }
 
+/* So many calls does a window take of two CPUs that are hit in turns, and trips with the last. */
 static void a_window_takes_its_tokens_and_trips_once(void **state)
 {
 	struct ng_gate gate = gate_of(NG_MODE_SAMPLED);
+	struct ng_gate_share shares[2] = {{0}};
+	const int wanted = 100, tokens = wanted + 2 * NG_GATE_SHARE;
+	int delivered = 0;
+	__u32 verdict;
 
 	(void)state;
-	gate.tokens = 3;
+	gate.tokens = tokens;
 	assert_int_equal(decide(&gate), 0);
-	assert_int_equal(gate.tokens, 3); /* closed: nothing was taken */
+	assert_int_equal(gate.tokens, tokens); /* closed: nothing was taken */
 	open_window(&gate);
-	assert_int_equal(decide(&gate), NG_VERDICT_DELIVER);
-	assert_int_equal(decide(&gate), NG_VERDICT_DELIVER);
-	assert_int_equal(decide(&gate), NG_VERDICT_DELIVER | NG_VERDICT_TRIP);
-	assert_int_equal(decide(&gate), 0);
-	assert_int_equal(decide(&gate), 0);
+	do {
+		verdict = ng_gate_decide(&gate, &shares[delivered % 2], NOW_NS, 0);
+		assert_true(verdict & NG_VERDICT_DELIVER);
+		delivered++;
+	} while (!(verdict & NG_VERDICT_TRIP));
+	assert_true(delivered >= wanted && delivered <= tokens);
+	assert_true(gate.tokens <= 0);
+	for (int i = 0; i < 2 * NG_GATE_SHARE; i++)
+		assert_false(ng_gate_decide(&gate, &shares[i % 2], NOW_NS, 0) & NG_VERDICT_TRIP);
+	assert_int_equal(ng_gate_decide(&gate, &shares[0], NOW_NS, 0), 0);
+	assert_int_equal(ng_gate_decide(&gate, &shares[1], NOW_NS, 0), 0);
+}
+
+/* What a CPU kept of an earlier window is of no use in the next one. */
+static void a_share_is_of_one_window(void **state)
+{
+	struct ng_gate gate = gate_of(NG_MODE_SAMPLED);
+	struct ng_gate_share share = {.window = 1, .left = 5};
+
+	(void)state;
+	open_window(&gate);
+	gate.window_open = 2;
+	assert_int_equal(ng_gate_decide(&gate, &share, NOW_NS, 0), 0); /* there are no tokens */
+	gate.tokens = 2 * NG_GATE_SHARE;
+	assert_int_equal(ng_gate_decide(&gate, &share, NOW_NS, 0), NG_VERDICT_DELIVER);
+	assert_int_equal(share.window, 2);
+	assert_int_equal(share.left, NG_GATE_SHARE - 1);
 }
 
 static void a_window_without_tokens_delivers_nothing(void **state)
@@ -89,11 +126,12 @@ static void probability_is_of_32_bits(void **state)
 	open_window(&gate);
 	gate.tokens = 100;
 	gate.probability = 1000;
-	assert_int_equal(ng_gate_decide(&gate, NOW_NS, 1000), NG_VERDICT_DELIVER);
-	assert_int_equal(ng_gate_decide(&gate, NOW_NS, 1001), 0);
-	assert_int_equal(gate.tokens, 99); /* one that was sampled out takes no token */
+	assert_int_equal(decide_at(&gate, NOW_NS, 1000), NG_VERDICT_DELIVER);
+	assert_int_equal(decide_at(&gate, NOW_NS, 1001), 0);
+	assert_int_equal(
+		gate.tokens, 100 - NG_GATE_SHARE); /* one that was sampled out takes no token */
 	gate.probability = UINT32_MAX;
-	assert_int_equal(ng_gate_decide(&gate, NOW_NS, UINT32_MAX), NG_VERDICT_DELIVER);
+	assert_int_equal(decide_at(&gate, NOW_NS, UINT32_MAX), NG_VERDICT_DELIVER);
 }
 
 static void a_burst_ends_with_its_last_event(void **state)
@@ -130,13 +168,13 @@ static void a_lease_ends_at_its_deadline(void **state)
 	(void)state;
 	gate.fallback = NG_MODE_OFF;
 	gate.lease_until_ns = NOW_NS;
-	assert_int_equal(ng_gate_decide(&gate, NOW_NS - 1, 0), NG_VERDICT_DELIVER);
-	assert_int_equal(ng_gate_decide(&gate, NOW_NS, 0), 0);
+	assert_int_equal(decide_at(&gate, NOW_NS - 1, 0), NG_VERDICT_DELIVER);
+	assert_int_equal(decide_at(&gate, NOW_NS, 0), 0);
 	gate.fallback = NG_MODE_COUNT;
-	assert_int_equal(ng_gate_decide(&gate, NOW_NS, 0), NG_VERDICT_DELIVER);
+	assert_int_equal(decide_at(&gate, NOW_NS, 0), NG_VERDICT_DELIVER);
 	gate.lease_until_ns = 0; /* no end */
 	gate.fallback = NG_MODE_OFF;
-	assert_int_equal(ng_gate_decide(&gate, UINT64_MAX, 0), NG_VERDICT_DELIVER);
+	assert_int_equal(decide_at(&gate, UINT64_MAX, 0), NG_VERDICT_DELIVER);
 }
 
 int main(void)
@@ -145,6 +183,7 @@ int main(void)
 		cmocka_unit_test(modes_deliver_what_they_say),
 		cmocka_unit_test(a_window_ends_in_time),
 		cmocka_unit_test(a_window_takes_its_tokens_and_trips_once),
+		cmocka_unit_test(a_share_is_of_one_window),
 		cmocka_unit_test(a_window_without_tokens_delivers_nothing),
 		cmocka_unit_test(probability_is_of_32_bits),
 		cmocka_unit_test(a_burst_ends_with_its_last_event),

@@ -424,6 +424,27 @@ static void chooses_what_it_should(void **state)
 	assert_int_equal(wrong, 0);
 }
 
+/* The last branch of a proven check, by the way from it to the site. */
+static void knows_what_leads_to_it(void **state)
+{
+	static const struct {
+		const char *name;
+		uint32_t lead;
+	} wanted[] = {{"now_1_19", 0xe}, {"now_1_21", 6}, {"now_1_24", 10}, {"huge_frame", 13},
+		{"tls_small", 0xe}, {"nosplit_call", 0}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+		const struct sample *sample = samples;
+		struct ng_site site = {.lead = 99};
+
+		while (strcmp(sample->name, wanted[i].name) != 0)
+			sample++;
+		assert_int_equal(choose(sample, sample->size_bytes, &site, NULL), 0);
+		assert_int_equal(site.lead, wanted[i].lead);
+	}
+}
+
 static void fills_the_rest(void **state)
 {
 	struct ng_site site = {.function = (char *)"mine", .offset = 7, .kind = NG_SITE_FUNCTION};
@@ -486,6 +507,7 @@ static void takes_no_check_on_trust(void **state)
 	(void)state;
 	assert_int_equal(choose(&samples[1], 0x11, &site, NULL), 0); /* the tail is cut off */
 	assert_false(site.exact);
+	assert_int_equal(site.lead, 0);
 }
 
 /* Time must not grow with the square of the size: 4 MiB of jumps, each to the one before. */
@@ -512,6 +534,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(chooses_what_it_should),
+		cmocka_unit_test(knows_what_leads_to_it),
 		cmocka_unit_test(fills_the_rest),
 		cmocka_unit_test(bears_any_truncation),
 		cmocka_unit_test(bears_any_address),

@@ -158,6 +158,38 @@ static void finds_time_now(void **state)
 	}
 }
 
+/* The check's branch, in all builds; and it is the only lead that is added. */
+static void finds_the_lead_of_time_now(void **state)
+{
+	static const char *const names[] = {"plain", "stripped", "pie"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		struct ng_image *image = open_image(names[i]);
+		struct ng_sites sites = NG_SITES_INIT;
+		const struct ng_site *site, *lead;
+
+		assert_int_equal(ng_sites_find(image, "time.Now", &sites, NULL), 0);
+		assert_int_equal(ng_sites_add_leads(image, &sites, 0), 0);
+		assert_int_equal(sites.count, 1);
+		assert_int_equal(ng_sites_add_leads(image, &sites, 4), 0);
+		assert_int_equal(sites.count, 2);
+		site = &sites.items[0];
+		lead = &sites.items[1];
+		assert_int_equal(lead->kind, NG_SITE_LEAD);
+		assert_string_equal(lead->insn, "jbe");
+		assert_true(lead->length == 2 || lead->length == 6);
+		assert_int_equal(lead->lead, 0);
+		assert_true(lead->delta == site->delta - site->lead);
+		assert_true(lead->offset == site->offset - site->lead);
+		assert_true(lead->address == site->address - site->lead);
+		assert_int_equal(lead->delta, 4); /* behind cmp 0x10(%r14),%rsp */
+		assert_string_equal(lead->function, site->function);
+		ng_sites_release(&sites);
+		ng_image_free(image);
+	}
+}
+
 static void finds_inlined_copies(void **state)
 {
 	struct ng_image *image;
@@ -492,6 +524,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(finds_time_now),
+		cmocka_unit_test(finds_the_lead_of_time_now),
 		cmocka_unit_test(finds_inlined_copies),
 		cmocka_unit_test(finds_the_clock),
 		cmocka_unit_test(finds_the_clock_without_names),
