@@ -16,11 +16,12 @@ import sys
 import tempfile
 import time
 
-from paced import BOUND_S, Daemon
+from paced import Daemon
 from runs import BUILD, TOP, machine
 
 EDGES = BUILD / "bench" / "edges"
 FULL_MS, OFF_MS = 20, 2
+BOUND_S = 10
 THRESHOLD_NS = 250  # an untraced call takes 50, a hit 450 or more
 
 
@@ -62,7 +63,7 @@ def measure(daemon, edges, changes, chance):
         end = asked + BOUND_S
         while edges.look()[2] == rows:
             if time.monotonic() > end:
-                raise RuntimeError("full mode does not reach the target")
+                raise RuntimeError(f"full mode does not reach the target: {daemon.target(edges.pid)}")
             time.sleep(0.0005)
         full.append((edges.look()[0] - asked) * 1e3)
         time.sleep(chance.uniform(0.02, 0.1))

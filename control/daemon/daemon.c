@@ -206,6 +206,8 @@ static int loop(struct ng_daemon *daemon, struct ng_diag *diag)
 		now_ns = ng_clock_ns();
 		if (now_ns >= daemon->triggers_ns)
 			ng_daemon_look_at_triggers(daemon, now_ns);
+		if (now_ns >= daemon->tidy_ns)
+			ng_daemon_tidy_state(daemon, now_ns);
 	}
 	return error;
 }

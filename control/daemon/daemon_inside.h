@@ -50,7 +50,8 @@ struct ng_daemon {
 	size_t section_count;
 	struct daemon_watched *watched;
 	size_t watched_count;
-	uint64_t triggers_ns; /* when rules are looked at next */
+	uint64_t triggers_ns; /* when rules are looked at next … */
+	uint64_t tidy_ns;     /* … and what is kept of processes */
 	uint64_t started_ns;
 	uint64_t unlogged; /* lines that the log had no room for */
 	bool ending;

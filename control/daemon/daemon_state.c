@@ -5,6 +5,9 @@
 #include <string.h>
 
 #include "control/target/process.h"
+#include "core/base/clock.h"
+
+#define TIDY_NS (10 * NG_NS_PER_S)
 
 /* A change that could not be kept still holds until the daemon ends: it is said, and not undone. */
 static void save_state(struct ng_daemon *daemon)
@@ -26,8 +29,26 @@ static bool is_same_process(const struct ng_state_entry *entry)
 	       (!entry->start_ticks || entry->start_ticks == process.start_ticks);
 }
 
-/* Forgets what a request replaces, and what was asked for of processes that have ended. A mode with
- * a lease leaves the one that it falls back to. */
+/* Forgets what was asked for of processes that have ended. @return whether there were any */
+static bool forget_ended(struct ng_daemon *daemon)
+{
+	const size_t count = daemon->state.count;
+
+	for (size_t i = count; i > 0; i--) {
+		if (!is_same_process(&daemon->state.entries[i - 1]))
+			ng_state_remove(&daemon->state, i - 1);
+	}
+	return daemon->state.count < count;
+}
+
+void ng_daemon_tidy_state(struct ng_daemon *daemon, uint64_t now_ns)
+{
+	daemon->tidy_ns = now_ns + TIDY_NS;
+	if (forget_ended(daemon))
+		save_state(daemon);
+}
+
+/* Forgets what a request replaces. A mode with a lease leaves the one that it falls back to. */
 static void forget_state(struct ng_daemon *daemon, const struct ng_request *request, bool is_leased)
 {
 	for (size_t i = daemon->state.count; i > 0; i--) {
@@ -35,8 +56,7 @@ static void forget_state(struct ng_daemon *daemon, const struct ng_request *requ
 		const bool is_kept = request->op == NG_OP_MODE &&
 				     (entry->op != NG_OP_MODE || (is_leased && !entry->has_lease));
 
-		if (!is_same_process(entry) ||
-			(!is_kept && ng_selector_means(&request->select, &entry->select)))
+		if (!is_kept && ng_selector_means(&request->select, &entry->select))
 			ng_state_remove(&daemon->state, i - 1);
 	}
 }
@@ -80,6 +100,8 @@ void ng_daemon_keep(struct ng_daemon *daemon, const struct daemon_asked *asked)
 
 	forget_state(daemon, request, ng_wish_apply(&request->wish, &base).lease_ns > 0);
 	if (request->op != NG_OP_DETACH)
+		error = remember(daemon, request, asked->peer);
+	if (error == -E2BIG && forget_ended(daemon))
 		error = remember(daemon, request, asked->peer);
 	if (error)
 		ng_daemon_log(daemon, NG_LOG_ERROR,

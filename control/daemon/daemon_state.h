@@ -7,6 +7,10 @@
 /** Keeps a request that was carried out, in the place of what it replaces. A failure is logged. */
 void ng_daemon_keep(struct ng_daemon *daemon, const struct daemon_asked *asked);
 
+/** Forgets what was asked for of processes that have ended. Not at each request: it takes a look at
+ * each process, 1 ms for 20 of them. Call it again at daemon->tidy_ns. */
+void ng_daemon_tidy_state(struct ng_daemon *daemon, uint64_t now_ns);
+
 /** Takes up what was kept before a restart. What fails is logged, and forgotten. */
 void ng_daemon_load_state(struct ng_daemon *daemon);
 

@@ -1,3 +1,4 @@
+#include "control/plane/prompt.h"
 #include "control/plane/fleet.h"
 
 #include <errno.h>
@@ -58,6 +59,8 @@ static int open_parts(struct ng_fleet *fleet, struct ng_diag *diag)
 			fleet->costs, &fleet->calibration, fleet->engine, fleet->gates, diag);
 	if (!error)
 		error = ng_workers_start(WINDOWS_SIDE_BY_SIDE, &fleet->workers);
+	if (!error)
+		ng_prompt_thread(0);
 	if (error)
 		return error;
 	fleet->epoll_fd = epoll_create1(EPOLL_CLOEXEC);

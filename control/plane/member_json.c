@@ -89,6 +89,6 @@ json_t *ng_member_to_json(const struct ng_member_report *report, enum ng_member_
 		(json_int_t)report->tally.hits, "delivered", (json_int_t)report->tally.delivered,
 		"sampled_out", (json_int_t)report->tally.sampled_out, "lost",
 		(json_int_t)report->tally.lost, "lead_hits", (json_int_t)report->tally.lead_hits,
-		"pairs", (json_int_t)report->tally.pairs, "cpu_ns", (json_int_t)report->cpu_ns, "ended",
-		report->ended, "functions", functions, "decisions", decisions);
+		"pairs", (json_int_t)report->tally.pairs, "cpu_ns", (json_int_t)report->cpu_ns,
+		"ended", report->ended, "functions", functions, "decisions", decisions);
 }

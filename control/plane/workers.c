@@ -2,18 +2,15 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "control/plane/prompt.h"
 #include "core/base/clock.h"
-
-#define RESET_ON_FORK 1 /* SCHED_FLAG_RESET_ON_FORK */
 
 #define RESERVED 2 /* threads that take no windows */
 
@@ -88,33 +85,6 @@ static void wait_for_job(struct worker *worker)
 	workers->idle_for_urgent--;
 }
 
-/* The kernel's struct sched_attr, which older C libraries do not have. */
-struct scheduling {
-	uint32_t size_bytes, policy;
-	uint64_t flags;
-	int32_t nice;
-	uint32_t priority;
-	uint64_t slice_ns, deadline_ns, period_ns; /* the first is of Linux 6.12 and newer */
-};
-
-/*
- * Before others, and for short: where no CPU is idle, a worker that waits for one leaves its target
- * armed meanwhile, for milliseconds, and its windows begin only where a thread of the target has
- * used up its slice (8 threads at 1 M/s on 2 CPUs: 0.70 of the truth in 15 windows, where it is
- * 0.95 to 1.1 in 35). Real time would do as well, but wakes up on the CPU that it was on before, be
- * that the target's or not. Where it is not allowed, it is as it is.
- */
-static void be_prompt(void)
-{
-	const struct scheduling prompt = {.size_bytes = sizeof(prompt),
-		.policy = SCHED_OTHER,
-		.flags = RESET_ON_FORK,
-		.nice = -20,
-		.slice_ns = 100 * NG_NS_PER_US};
-
-	(void)syscall(SYS_sched_setattr, 0, &prompt, 0);
-}
-
 static void *work(void *argument)
 {
 	struct worker *worker = argument;
@@ -124,7 +94,7 @@ static void *work(void *argument)
 	struct ng_job *job;
 
 	(void)prctl(PR_SET_TIMERSLACK, 1UL); /* windows are timed to some microseconds */
-	be_prompt();
+	ng_prompt_thread(-20);
 	(void)pthread_mutex_lock(&workers->lock);
 	for (;;) {
 		job = next_job(worker);
