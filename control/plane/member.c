@@ -330,16 +330,11 @@ static void set_gate(struct ng_member *member)
 	member->gate_is_stale = false;
 	if (mode != NG_MODE_SAMPLED)
 		ng_gates_end_window(member->context.gates, member->gate_index);
-	gate->lease_until_ns = member->lease_until_ns;
-	gate->fallback = NG_MODE_OFF;
-	gate->burst_limited = member->settings.events > 0;
-	gate->burst_left = (__s64)member->settings.events;
-	gate->count_limited = !member->governor.must_be_steady;
-	if (mode == NG_MODE_COUNT)
-		__atomic_store_n(&gate->tokens, member->governor.plan.tokens, __ATOMIC_RELAXED);
-	gate->generation++;
-	/* Release: who sees the mode sees what belongs to it. */
-	__atomic_store_n(&gate->mode, mode, __ATOMIC_RELEASE);
+	ng_gate_set(gate, &(struct ng_gate_setting){.mode = mode,
+				  .lease_until_ns = member->lease_until_ns,
+				  .events = member->settings.events,
+				  .count_limited = !member->governor.must_be_steady,
+				  .tokens = member->governor.plan.tokens});
 }
 
 uint64_t ng_member_tally(const struct ng_member *member, struct ng_gate_tally *ret_tally)

@@ -2,6 +2,7 @@
 #ifndef NG_CONTROL_PLANE_MEMBER_INSIDE_H
 #define NG_CONTROL_PLANE_MEMBER_INSIDE_H
 
+#include "control/engine/gate_set.h"
 #include "control/plane/member.h"
 
 /** A stretch of time that windows speak for. */
