@@ -207,9 +207,10 @@ int ng_gates_open_window(
 	window = &gates->windows[index];
 	memset(window->rows, 0, sizeof(window->rows));
 	gate->window = (uint32_t)index;
-	/* What CPUs may hold unused comes on top. */
-	gate->tokens = tokens < INT64_MAX / 2 ? tokens + (int64_t)(NG_GATE_SHARE * gates->cpu_count)
-					      : tokens;
+	/* What CPUs may hold unused comes on top. Atomic: who ends a window may do so meanwhile. */
+	if (tokens < INT64_MAX / 2)
+		tokens += (int64_t)(NG_GATE_SHARE * gates->cpu_count);
+	__atomic_store_n(&gate->tokens, tokens, __ATOMIC_RELAXED);
 	(void)__atomic_fetch_add(&gates->skeleton->bss->ng_windows_open, 1, __ATOMIC_RELEASE);
 	window->opened_ns = ng_clock_ns();
 	gate->window_until_ns = window->opened_ns + length_ns;
