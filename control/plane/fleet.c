@@ -1,4 +1,3 @@
-#include "control/plane/prompt.h"
 #include "control/plane/fleet.h"
 
 #include <errno.h>
@@ -7,10 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "control/plane/fleet_entries.h"
 #include "control/plane/fleet_images.h"
+#include "control/plane/prompt.h"
 #include "core/base/clock.h"
 
 #define WINDOWS_SIDE_BY_SIDE 4
@@ -60,7 +61,7 @@ static int open_parts(struct ng_fleet *fleet, struct ng_diag *diag)
 	if (!error)
 		error = ng_workers_start(WINDOWS_SIDE_BY_SIDE, &fleet->workers);
 	if (!error)
-		ng_prompt_thread(0);
+		ng_prompt_thread(getpriority(PRIO_PROCESS, 0));
 	if (error)
 		return error;
 	fleet->epoll_fd = epoll_create1(EPOLL_CLOEXEC);

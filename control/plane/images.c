@@ -181,36 +181,31 @@ static int find_sites(struct ng_traced_image *image, const struct ng_wanted *wan
 	return 0;
 }
 
-/* Leads follow the sites, in the order of those that they lead to. */
-static int define_lead(struct ng_traced_image *image, struct ng_uprobe *engine, size_t index,
-	size_t *from, struct ng_diag *diag)
+/* A lead comes behind its site in the list, which has its number by then. */
+static int define_site(
+	struct ng_traced_image *image, struct ng_uprobe *engine, size_t index, struct ng_diag *diag)
 {
-	const struct ng_site *sites = image->sites.items, *lead = &sites[index];
+	const struct ng_site *site = &image->sites.items[index];
+	const int fd = ng_image_fd(image->image);
 
-	while (sites[*from].offset - sites[*from].lead != lead->offset || !sites[*from].lead)
-		(*from)++;
-	return ng_uprobe_add_lead(engine, ng_image_fd(image->image), lead->offset,
-		image->numbers[(*from)++], &image->numbers[index], diag);
+	return site->kind == NG_SITE_LEAD
+		       ? ng_uprobe_add_lead(engine, fd, site->offset,
+				 image->numbers[site->leads_to], &image->numbers[index], diag)
+		       : ng_uprobe_add_site(engine, fd, site->offset, &image->numbers[index], diag);
 }
 
 static int define_sites(struct ng_traced_image *image, struct ng_uprobe *engine, bool at_symbol,
 	struct ng_diag *diag)
 {
-	size_t led = 0;
-
 	image->numbers = calloc(image->sites.count + 1, sizeof(*image->numbers));
 	if (!image->numbers)
 		return -ENOMEM;
 	for (size_t i = 0; i < image->sites.count; i++) {
-		struct ng_site *site = &image->sites.items[i];
 		int error;
 
 		if (at_symbol)
-			move_to_symbol(image->image, site);
-		error = site->kind == NG_SITE_LEAD
-				? define_lead(image, engine, i, &led, diag)
-				: ng_uprobe_add_site(engine, ng_image_fd(image->image),
-					  site->offset, &image->numbers[i], diag);
+			move_to_symbol(image->image, &image->sites.items[i]);
+		error = define_site(image, engine, i, diag);
 		if (error)
 			return error;
 	}

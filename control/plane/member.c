@@ -47,35 +47,21 @@ static uint32_t function_of(
 	return (uint32_t)i;
 }
 
-/* The site that a lead belongs to. */
-static struct member_site *led_site(
-	struct ng_member *member, const struct ng_traced_image *image, const struct ng_site *lead)
+static void mark_led(struct ng_member *member, uint32_t number)
 {
-	for (size_t i = 0; i < image->sites.count; i++) {
-		const struct ng_site *site = &image->sites.items[i];
-
-		for (size_t k = 0; k < member->site_count; k++) {
-			if (site->lead && site->offset - site->lead == lead->offset &&
-				member->sites[k].number == image->numbers[i])
-				return &member->sites[k];
-		}
-	}
-	return NULL;
+	for (size_t i = 0; i < member->site_count; i++)
+		member->sites[i].is_led |= member->sites[i].number == number;
 }
 
 static void take_leads(struct ng_member *member, const struct ng_traced_image *image)
 {
 	for (size_t i = 0; i < image->sites.count; i++) {
 		const struct ng_site *lead = &image->sites.items[i];
-		struct member_site *site;
 
 		if (lead->kind != NG_SITE_LEAD || member->lead_count == NG_WINDOW_LEADS_MAX ||
 			member->context.calibration->lead_ns <= 0)
 			continue;
-		site = led_site(member, image, lead);
-		if (!site)
-			continue; /* cannot be: leads come with their sites */
-		site->is_led = true;
+		mark_led(member, image->numbers[lead->leads_to]);
 		member->tracepoints[member->site_count + member->lead_count++] =
 			ng_uprobe_tracepoint(member->context.engine, image->numbers[i]);
 	}

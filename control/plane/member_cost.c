@@ -1,6 +1,5 @@
 /* What a hit costs in a member's own process. */
 #include <math.h>
-#include <string.h>
 
 #include "control/plane/member_inside.h"
 #include "core/base/clock.h"

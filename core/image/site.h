@@ -53,6 +53,7 @@ struct ng_site {
 	enum ng_site_kind kind;
 	bool exact;    /* runs exactly once a call, proven */
 	uint32_t lead; /* bytes back to the branch that leads to it on a straight line; 0: none */
+	uint32_t leads_to;	     /* of a lead: its site, by its place in the list */
 	char insn[NG_SITE_INSN_MAX]; /* mnemonic: "call", "push", "je" … */
 	char why[NG_SITE_WHY_MAX];   /* one sentence for a person */
 };
@@ -151,7 +152,7 @@ int ng_sites_clock(const struct ng_image *image, enum ng_clock_set set, struct n
 /**
  * Adds leads: of the first sites that have one, the branch of the stack check before them, as sites
  * of kind NG_SITE_LEAD. It is emulated and executed right before the site; armed together they tell
- * what a hit costs. The n-th lead is that of the n-th site with `lead`.
+ * what a hit costs.
  *
  * @param max leads at most
  * @return 0; -ENOMEM; -EIO the image cannot be read

@@ -203,6 +203,7 @@ static int add_lead(const struct ng_image *image, size_t index, struct ng_sites 
 	lead.offset -= of->lead;
 	lead.delta -= of->lead;
 	lead.lead = 0;
+	lead.leads_to = (uint32_t)index;
 	if (ng_image_read(image, lead.address, lead.bytes, sizeof(lead.bytes)) < 0)
 		return -EIO;
 	if (ng_insn_decode(lead.bytes, sizeof(lead.bytes), lead.address, &insn) || !insn.emulated ||

@@ -180,6 +180,7 @@ static void finds_the_lead_of_time_now(void **state)
 		assert_string_equal(lead->insn, "jbe");
 		assert_true(lead->length == 2 || lead->length == 6);
 		assert_int_equal(lead->lead, 0);
+		assert_int_equal(lead->leads_to, 0);
 		assert_true(lead->delta == site->delta - site->lead);
 		assert_true(lead->offset == site->offset - site->lead);
 		assert_true(lead->address == site->address - site->lead);
