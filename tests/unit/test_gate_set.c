@@ -38,7 +38,7 @@ static void *hit(void *argument)
 
 		hitter->delivered += !!(verdict & NG_VERDICT_DELIVER);
 		hitter->tripped += !!(verdict & NG_VERDICT_TRIP);
-		__atomic_store_n(&hitter->decisions, hitter->decisions + 1, __ATOMIC_RELEASE);
+		__atomic_fetch_add(&hitter->decisions, 1, __ATOMIC_SEQ_CST);
 	}
 	return NULL;
 }
