@@ -1,12 +1,13 @@
 /*
- * Calls tick() all the time, and shows in a file that others map since when and until when its
- *calls have been dear: a trap makes them so.
+ * Calls tick() all the time, and shows in a file that others map when its calls were dear: a trap
+ * makes them so.
  *
  *	edges FILE THRESHOLD_NS [PAUSE_NS]
  *
- * FILE gets three numbers: the first and the last of the dear calls that came in the latest row of
- *them, CLOCK_MONOTONIC in ns, and how many rows there were. A row: dear calls, 8 or more, with no
- *more than 200 us between two of them. With a pause it sleeps so long after each call.
+ * FILE gets, of the latest row of dear calls, the times in ns (CLOCK_MONOTONIC) of the first and of
+ * the last one; then how many rows there were and how many calls were in the latest; and from 64
+ * bytes on the times of its calls, the latest 262,144 of them. A row: 8 dear calls or more, and
+ *none that is not dear in between. With a pause it sleeps so long after each call.
  */
 #include <fcntl.h>
 #include <stdint.h>
@@ -16,7 +17,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ROW_CALLS 8
+#define ROW_CALLS  8
+#define TIMES	   262144
+#define TIMES_AT   8 /* words from the start */
+#define FILE_BYTES ((TIMES_AT + TIMES) * sizeof(uint64_t))
 
 __attribute__((noinline)) void tick(void)
 {
@@ -41,7 +45,7 @@ int main(int argc, char **argv)
 
 	if (fd < 0)
 		return 2;
-	shown = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	shown = mmap(NULL, FILE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (shown == MAP_FAILED)
 		return 1;
 	printf("ready %d\n", getpid());
@@ -56,14 +60,15 @@ int main(int argc, char **argv)
 		if (after_ns - before_ns <= threshold_ns) {
 			calls = 0;
 		} else {
-			if (!calls++)
+			if (!calls)
 				first_ns = before_ns;
-			if (calls == ROW_CALLS) {
+			shown[TIMES_AT + calls++ % TIMES] = after_ns;
+			if (calls >= ROW_CALLS) {
 				shown[0] = first_ns;
-				shown[2]++;
-			}
-			if (calls >= ROW_CALLS)
 				shown[1] = after_ns;
+				shown[2] += calls == ROW_CALLS;
+				shown[3] = calls;
+			}
 		}
 		before_ns = after_ns;
 		if (pause.tv_nsec) {
