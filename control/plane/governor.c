@@ -338,11 +338,18 @@ void ng_governor_charge(struct ng_governor *governor, const struct ng_window_cos
 	renew(governor);
 }
 
-bool ng_governor_may_begin(const struct ng_governor *governor)
+uint64_t ng_governor_paid_at(const struct ng_governor *governor)
 {
-	return governor->rate_ratio > 0 ||
-	       governor->credit_ns >= fmin(window_cost(governor, (double)governor->plan.window_ns),
-					      allowance(governor) * CREDIT_MAX_S);
+	const double a_second_ns = allowance(governor);
+	const double missing_ns = fmin(window_cost(governor, (double)governor->plan.window_ns),
+					  a_second_ns * CREDIT_MAX_S) -
+				  governor->credit_ns;
+	const double saved_until_ns =
+		(double)governor->active_since_ns - (double)governor->active_ns;
+
+	if (governor->rate_ratio > 0)
+		return 0;
+	return (uint64_t)fmax(saved_until_ns + missing_ns / a_second_ns * NG_NS_PER_S, 0);
 }
 
 void ng_governor_trip(struct ng_governor *governor, uint64_t now_ns, uint64_t hits)

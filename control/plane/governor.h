@@ -119,8 +119,8 @@ void ng_governor_pay(struct ng_governor *governor, uint64_t hits);
 /** Charges a window. */
 void ng_governor_charge(struct ng_governor *governor, const struct ng_window_cost *window);
 
-/** May a window begin now, or has too much been spent? */
-bool ng_governor_may_begin(const struct ng_governor *governor);
+/** When there is credit for a window, if the target goes on as it does; 0 where it needs none. */
+uint64_t ng_governor_paid_at(const struct ng_governor *governor);
 
 /** The tokens of a steady stretch ran out: to windows at once. */
 void ng_governor_trip(struct ng_governor *governor, uint64_t now_ns, uint64_t hits);

@@ -136,7 +136,7 @@ int ng_member_new(const struct ng_member_context *context, const struct ng_proce
 	member->process = *process;
 	member->exec_before = UINT32_MAX;
 	member->main = images[0];
-	member->random = (unsigned int)(process->pid ^ (pid_t)process->start_ticks);
+	member->strata.random = (unsigned int)(process->pid ^ (pid_t)process->start_ticks);
 	member->settings = (struct ng_settings){.budget_ratio = NG_BUDGET_DEFAULT};
 	member->before = member->settings;
 	error = take_sites(member, images, image_count);
@@ -438,7 +438,7 @@ void ng_member_trip(struct ng_member *member, uint64_t now_ns)
 	reconcile(member, now_ns);
 }
 
-static void collect_window(struct ng_member *member)
+static void collect_window(struct ng_member *member, uint64_t now_ns)
 {
 	struct ng_gate_tally tally;
 	const uint64_t armed_ns = member->times.disarmed_ns - member->times.armed_ns;
@@ -452,15 +452,18 @@ static void collect_window(struct ng_member *member)
 	member->armed_ns += armed_ns;
 	member->windows++;
 	ng_governor_charge(&member->governor, &cost);
-	if (!member->job_error && member->all.start_ns)
+	if (!member->all.start_ns)
+		return;
+	if (!member->job_error)
 		ng_member_learn_window(member);
+	ng_strata_next(&member->strata, &member->governor, now_ns);
 }
 
 void ng_member_collect(struct ng_member *member, struct ng_job *job, uint64_t now_ns)
 {
 	member->is_busy = false;
 	if (job->kind == NG_JOB_WINDOW)
-		collect_window(member);
+		collect_window(member, now_ns);
 	else if (job->kind == NG_JOB_ARM && !member->job_error)
 		member->steady_since_ns = now_ns;
 	if (member->job_error == -ESRCH)
@@ -539,7 +542,6 @@ static void start_window(struct ng_member *member)
 		.length_ns = member->governor.plan.window_ns,
 		.tokens = member->governor.plan.tokens};
 	(void)pay_hits(member); /* those of a steady stretch before it */
-	member->window_stratum_ns = member->stratum_ns;
 	member->window_end_ns = ng_clock_ns() + WINDOW_PATIENCE_NS;
 	post(member, NG_JOB_WINDOW);
 }
@@ -558,14 +560,11 @@ uint64_t ng_member_turn(struct ng_member *member, uint64_t now_ns)
 	due_ns = member->lease_until_ns ? member->lease_until_ns : UINT64_MAX;
 	if (member->is_busy || !member->all.start_ns)
 		return due_ns;
-	if (member->due_ns <= now_ns) {
-		const bool begins = ng_governor_may_begin(&member->governor);
-		const uint64_t owed_ns = begins ? 0 : member->stratum_ns; /* too much was spent */
-
-		if (begins)
-			start_window(member);
-		ng_member_begin_stratum(member,
-			member->stratum_end_ns > now_ns ? member->stratum_end_ns : now_ns, owed_ns);
+	if (member->strata.due_ns <= now_ns && member->strata.has_window) {
+		start_window(member);
+		return due_ns; /* the next stratum is drawn when it has been paid for */
 	}
-	return member->due_ns < due_ns ? member->due_ns : due_ns;
+	if (member->strata.due_ns <= now_ns)
+		ng_strata_next(&member->strata, &member->governor, now_ns);
+	return member->strata.due_ns < due_ns ? member->strata.due_ns : due_ns;
 }

@@ -4,6 +4,7 @@
 
 #include "control/engine/gate_set.h"
 #include "control/plane/member.h"
+#include "control/plane/strata.h"
 
 /** A stretch of time that windows speak for. */
 struct ng_span {
@@ -83,12 +84,8 @@ struct ng_member {
 	uint64_t unled;	    /* windows since the last one that was */
 	struct member_cost cost;
 
-	uint64_t stratum_ns; /* the present one's length, and of those before without a window */
-	uint64_t stratum_end_ns;
-	uint64_t due_ns;	    /* when its window is */
-	uint64_t window_end_ns;	    /* the one under way has to be over by then */
-	uint64_t window_stratum_ns; /* the stratum of the window under way */
-	unsigned int random;
+	struct ng_strata strata;
+	uint64_t window_end_ns; /* the one under way has to be over by then */
 
 	struct ng_span all, recent;
 	uint64_t since_ns;
@@ -118,14 +115,6 @@ const struct member_site *ng_member_site(const struct ng_member *member, uint32_
 
 /** Is this count of this process, at one of its sites? */
 bool ng_member_owns(const struct ng_member *member, const struct ng_count_key *key);
-
-/**
- * Draws when the next window is: one at a random time in each stratum; and strata of random length,
- * or they might lie along a period of the program's.
- *
- * @param owed_ns of strata before that had no window
- */
-void ng_member_begin_stratum(struct ng_member *member, uint64_t start_ns, uint64_t owed_ns);
 
 /** Windows speak for the process from now on … */
 void ng_member_begin_windows(struct ng_member *member, uint64_t now_ns);

@@ -1,6 +1,4 @@
 /* When a member's windows are, and what it learns from them. */
-#include <stdlib.h>
-
 #include "control/plane/member_inside.h"
 #include "core/base/clock.h"
 
@@ -66,7 +64,7 @@ static void collect_exposures(
 
 void ng_member_learn_window(struct ng_member *member)
 {
-	const struct ng_estimate_window window = {.stratum_ns = (double)member->window_stratum_ns,
+	const struct ng_estimate_window window = {.stratum_ns = (double)member->strata.length_ns,
 		.open_ns = (double)(member->parts.closed_ns - member->parts.opened_ns),
 		.cost_ns = member->governor.costs.hit_ns,
 		.cost_error_ratio = member->cost.error_ratio};
@@ -84,30 +82,13 @@ void ng_member_learn_window(struct ng_member *member)
 	}
 }
 
-static double random_part(struct ng_member *member)
-{
-	return (double)rand_r(&member->random) / ((double)RAND_MAX + 1);
-}
-
-void ng_member_begin_stratum(struct ng_member *member, uint64_t start_ns, uint64_t owed_ns)
-{
-	const struct ng_plan *plan = &member->governor.plan;
-	const uint64_t length_ns =
-		(uint64_t)((double)plan->stratum_ns * (0.5 + random_part(member)));
-	const uint64_t room_ns = length_ns > plan->window_ns ? length_ns - plan->window_ns : 1;
-
-	member->stratum_end_ns = start_ns + length_ns;
-	member->stratum_ns = length_ns + owed_ns;
-	member->due_ns = start_ns + (uint64_t)(random_part(member) * (double)room_ns);
-}
-
 void ng_member_begin_windows(struct ng_member *member, uint64_t now_ns)
 {
 	ng_span_begin(member, &member->all, now_ns);
 	ng_span_begin(member, &member->recent, now_ns);
 	for (size_t i = 0; i < member->function_count; i++)
 		member->functions[i].last.windows = 0;
-	ng_member_begin_stratum(member, now_ns, 0);
+	ng_strata_begin(&member->strata, &member->governor, now_ns);
 }
 
 void ng_member_end_windows(struct ng_member *member, uint64_t now_ns)

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "control/plane/governor.h"
+#include "control/plane/strata.h"
 #include "core/base/clock.h"
 
 /** A target with threads that are always on a CPU. */
@@ -25,8 +26,10 @@ struct target {
 	double lost_s; /* in all */
 	size_t windows;
 	double steady_s; /* for how long it was armed steadily */
-	double stratum_s;
-	bool done; /* the present stratum has had its window */
+	struct ng_strata strata;
+	double period_s;   /* it sleeps every other one; 0: never */
+	double shown_s;	   /* what windows stand for in all … */
+	double shown_on_s; /* … and those that found it on a CPU */
 };
 
 static struct target target_of(double rate_hz, double cpus, const struct ng_settings *settings)
@@ -44,6 +47,21 @@ static uint64_t ns(double seconds)
 	return (uint64_t)(seconds * NG_NS_PER_S);
 }
 
+static bool is_on(const struct target *target, double at_s)
+{
+	return target->period_s <= 0 || fmod(at_s / target->period_s, 2) < 1;
+}
+
+static double cpu_s(const struct target *target, double from_s, double to_s)
+{
+	const double step_s = (to_s - from_s) / 10;
+	double on_s = 0;
+
+	for (int i = 0; i < 10; i++)
+		on_s += is_on(target, from_s + (i + 0.5) * step_s) ? step_s : 0;
+	return on_s * target->cpus;
+}
+
 /* Hits in so many armed seconds: each holds its thread up. */
 static double hits_in(const struct target *target, double armed_s)
 {
@@ -55,16 +73,20 @@ static double hits_in(const struct target *target, double armed_s)
 static void run_window(struct target *target)
 {
 	const struct ng_plan *plan = &target->governor.plan;
+	const bool on = is_on(target, (double)target->strata.due_ns / 1e9);
 	double armed_s = (double)plan->window_ns / 1e9;
-	double hits = hits_in(target, armed_s);
+	double hits = on ? hits_in(target, armed_s) : 0;
 
 	if (hits > (double)plan->tokens) {
 		armed_s *= (double)plan->tokens / hits;
 		hits = (double)plan->tokens;
 	}
 	target->lost_s +=
-		(target->costs.edge_ns * target->cpus + hits * target->costs.hit_ns) / 1e9;
+		((on ? target->costs.edge_ns * target->cpus : 0) + hits * target->costs.hit_ns) /
+		1e9;
 	target->windows++;
+	target->shown_s += (double)target->strata.length_ns / 1e9;
+	target->shown_on_s += on ? (double)target->strata.length_ns / 1e9 : 0;
 	ng_governor_charge(&target->governor,
 		&(struct ng_window_cost){.armed_ns = ns(armed_s), .hits = (uint64_t)hits});
 }
@@ -93,18 +115,22 @@ static void run_tick(struct target *target)
 		}
 		target->lost_s += steady_hits * target->costs.hit_ns / 1e9;
 	}
-	while (target->governor.plan.arming == NG_ARMING_WINDOWS && target->stratum_s < end_s) {
-		if (ng_governor_may_begin(&target->governor))
+	if (target->governor.plan.arming != NG_ARMING_WINDOWS)
+		target->strata = (struct ng_strata){.random = target->strata.random};
+	else if (!target->strata.end_ns)
+		ng_strata_begin(&target->strata, &target->governor, ns(target->now_s));
+	while (target->strata.end_ns && target->strata.due_ns < ns(end_s)) {
+		if (target->strata.has_window)
 			run_window(target);
-		target->stratum_s += (double)target->governor.plan.stratum_ns / 1e9;
+		ng_strata_next(&target->strata, &target->governor, target->strata.due_ns);
 	}
-	target->stratum_s = fmax(target->stratum_s, target->now_s);
+	ng_governor_tick(
+		&target->governor, &(struct ng_tick){.now_ns = ns(end_s),
+					   .elapsed_ns = ns(tick_s),
+					   .cpu_ns = ns(cpu_s(target, target->now_s, end_s)),
+					   .rate_hz = target->rate_hz,
+					   .rate_high_hz = target->rate_hz * 1.1});
 	target->now_s = end_s;
-	ng_governor_tick(&target->governor, &(struct ng_tick){.now_ns = ns(end_s),
-						    .elapsed_ns = ns(tick_s),
-						    .cpu_ns = ns(tick_s * target->cpus),
-						    .rate_hz = target->rate_hz,
-						    .rate_high_hz = target->rate_hz * 1.1});
 }
 
 static void run_for(struct target *target, double seconds)
@@ -253,12 +279,35 @@ static void what_is_off_saves_nothing_up(void **state)
 		ng_governor_ask(&target.governor, &off, ns(target.now_s));
 		run_for(&target, 0.3);
 		ng_governor_ask(&target.governor, &sampled, ns(target.now_s));
-		target.stratum_s = target.now_s;
 		run_for(&target, 0.3);
 		on_s += 0.3;
 	}
 	if (target.lost_s > 0.01 * on_s || target.lost_s < 0.005 * on_s)
 		fail_msg("%g of the time that it was on was lost", target.lost_s / on_s);
+}
+
+/* Its windows show it at work as often as it is, though those are the dear ones. */
+static void who_sleeps_in_turns_is_not_seen_asleep_more_often(void **state)
+{
+	static const double periods_s[] = {0.03, 0.1, 0.17, 0.7, 3};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(periods_s) / sizeof(periods_s[0]); i++) {
+		struct target target = target_of(1e5, 1, &sampled);
+		double on;
+
+		target.costs.hit_ns = target.governor.costs.hit_ns = 5500;
+		target.period_s = periods_s[i];
+		run_for(&target, 5000);
+		on = target.shown_on_s / target.shown_s;
+		print_message("a period of %g s: %zu windows, on in %.4f of what they stand for\n",
+			periods_s[i], target.windows, on);
+		/* Four standard errors of as many fair coins. */
+		if (fabs(on - 0.5) > 2 / sqrt((double)target.windows))
+			fail_msg("seen at work in %g of the time, not in a half", on);
+		if (target.lost_s > 0.01 * 2500)
+			fail_msg("lost %g of its CPU time", target.lost_s / 2500);
+	}
 }
 
 static void off_is_not_armed(void **state)
@@ -284,6 +333,7 @@ int main(void)
 		cmocka_unit_test(full_is_full_whatever_it_costs),
 		cmocka_unit_test(counting_gives_way_to_the_budget_unless_exact),
 		cmocka_unit_test(what_is_off_saves_nothing_up),
+		cmocka_unit_test(who_sleeps_in_turns_is_not_seen_asleep_more_often),
 		cmocka_unit_test(off_is_not_armed),
 	};
 
