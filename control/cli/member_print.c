@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "control/cli/losses_print.h"
 #include "control/cli/numbers.h"
 #include "control/plane/member_json.h"
 #include "core/base/clock.h"
@@ -75,10 +76,15 @@ static int print_member(const struct ng_member_report *report, void *context)
 
 int ng_member_print_table(const struct ng_member_print *print, struct ng_fleet *fleet)
 {
+	uint64_t lost[NG_LOST_CAUSES];
 	int error;
 
 	fprintf(print->file, "%19s %12s %11s\n", "calls/s", "95 %", "cost/call");
 	error = ng_fleet_report(fleet, print_member, print->file);
+	if (!error)
+		error = ng_fleet_lost(fleet, lost);
+	if (!error)
+		ng_losses_print(print->file, lost);
 	fprintf(print->file, "\n%.3f s elapsed\n", (double)print->elapsed_ns / NG_NS_PER_S);
 	return !error && fflush(print->file) ? -errno : error;
 }

@@ -7,6 +7,7 @@
 
 #include <jansson.h>
 
+#include "control/cli/losses_print.h"
 #include "core/base/clock.h"
 
 #define JSON_VERSION 1
@@ -149,24 +150,6 @@ static bool is_worth_a_line(const struct ng_report *report, const struct ng_repo
 	return false;
 }
 
-static void print_losses(const struct ng_stat_print *print, const struct ng_report *report)
-{
-	static const char *const causes[NG_LOST_CAUSES] = {
-		[NG_LOST_COUNTS_FULL] = "calls not counted: too many processes at one time",
-		[NG_LOST_TARGETS_FULL] = "children not followed: too many processes at one time",
-		[NG_LOST_EVENTS_FULL] = "process events missed: too many at one time",
-	};
-
-	if (report->foreign_calls)
-		fprintf(print->file, "\n%" PRIu64 " hits of processes that are no targets\n",
-			report->foreign_calls);
-	for (size_t i = 0; i < NG_LOST_CAUSES; i++) {
-		if (report->lost[i])
-			fprintf(print->file, "\nLOST: %" PRIu64 " %s\n", report->lost[i],
-				causes[i]);
-	}
-}
-
 void ng_stat_print_table(const struct ng_stat_print *print, const struct ng_report *report)
 {
 	size_t shown = 0;
@@ -180,7 +163,10 @@ void ng_stat_print_table(const struct ng_stat_print *print, const struct ng_repo
 	}
 	if (!shown)
 		fprintf(print->file, "\nno process has the function\n");
-	print_losses(print, report);
+	if (report->foreign_calls)
+		fprintf(print->file, "\n%" PRIu64 " hits of processes that are no targets\n",
+			report->foreign_calls);
+	ng_losses_print(print->file, report->lost);
 	fprintf(print->file, "\n%.3f s elapsed\n", seconds(report->elapsed_ns));
 }
 
