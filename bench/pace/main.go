@@ -65,9 +65,7 @@ func keepPhase() {
 // As many calls as it can, whatever the rate.
 var unbridled uint32
 
-func changeAtSignals() {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGUSR1)
+func changeAt(signals chan os.Signal) {
 	for range signals {
 		atomic.StoreUint32(&unbridled, 1-atomic.LoadUint32(&unbridled))
 	}
@@ -116,7 +114,9 @@ func main() {
 	case "onoff", "asleep":
 		go keepPhase()
 	case "step":
-		go changeAtSignals()
+		signals := make(chan os.Signal, 1)
+		signal.Notify(signals, syscall.SIGUSR1) // before "ready": a signal must not get lost
+		go changeAt(signals)
 	}
 	for i := 0; i < threads; i++ {
 		go run((*progress)(unsafe.Pointer(&shared[i*line])), turns, os.Args[4])
