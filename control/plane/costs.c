@@ -21,12 +21,6 @@
 /* A reading whose mean is above this many medians was interrupted by something long. */
 #define MEAN_MAX 1.5
 
-/* What a hit costs in a program, for the same reading of the gauge: its loop is the best that can
- * happen to a processor's predictors and caches. Where a trap costs 0.8 us it was 1.0 to 1.16 times
- * that, in programs of 1 and 8 threads, at 1 M and 100 k calls/s. */
-#define PROGRAM_RATIO 1.05
-#define ERROR_RATIO   0.07
-
 /* What we use ourselves is worked out anew each so many windows, and is never taken to be more. */
 #define OWN_WINDOWS  20
 #define OWN_GUESS_NS (0.3 * NG_NS_PER_MS)
@@ -75,8 +69,7 @@ int ng_costs_new(struct ng_costs **ret_costs, struct ng_diag *diag)
 		return -ENOMEM;
 	costs->job = (struct ng_job){.kind = NG_JOB_WINDOW, .run = run_reading};
 	costs->own = (struct own_use){.window_ns = OWN_GUESS_NS, .busy_part = 1};
-	costs->now = (struct ng_cost_now){
-		.scale = PROGRAM_RATIO, .error_ratio = ERROR_RATIO, .own_ns = OWN_GUESS_NS};
+	costs->now = ng_cost_gauged(1, OWN_GUESS_NS);
 	error = ng_stand_new(&costs->stand, diag);
 	if (error) {
 		free(costs);
@@ -122,7 +115,7 @@ static double mean_cost(const struct ng_gauge_reading *reading)
 static void take_reading(struct ng_costs *costs)
 {
 	const struct ng_gauge_reading *reading = &costs->reading;
-	double each[READINGS], mean = 0, squares = 0, gauged;
+	double each[READINGS], mean = 0, squares = 0;
 	size_t count;
 
 	if (costs->error || !reading->calls ||
@@ -136,13 +129,7 @@ static void take_reading(struct ng_costs *costs)
 	}
 	for (size_t i = 0; i < count; i++)
 		squares += (each[i] - mean) * (each[i] - mean);
-	/* The child runs beside the target. Where both share a core its hits are dearer by a
-	 * quarter than they were when the machine was calibrated, and the target's are somewhere in
-	 * between. */
-	gauged = (1 + mean / costs->expected_ns) / 2;
-	costs->now.scale = PROGRAM_RATIO * gauged;
-	costs->now.error_ratio =
-		hypot(ERROR_RATIO, fabs(mean / costs->expected_ns - 1) / (2 * sqrt(3) * gauged));
+	costs->now = ng_cost_gauged(mean / costs->expected_ns, costs->now.own_ns);
 	if (count > 1)
 		costs->now.error_ratio = hypot(costs->now.error_ratio,
 			sqrt(squares / (double)(count * (count - 1))) / mean);

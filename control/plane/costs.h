@@ -23,6 +23,13 @@ struct ng_cost_now {
 	double own_ns;	    /* CPU time of our own for each window, where no CPU is idle */
 };
 
+/**
+ * What hits cost in a target, by what the gauge's child told.
+ *
+ * @param ratio a hit in the child now, to what was calibrated
+ */
+struct ng_cost_now ng_cost_gauged(double ratio, double own_ns);
+
 struct ng_costs;
 
 /** Forks the child; call it with one thread. @return 0; -ENOMEM; what ng_stand_new() gave */
