@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/image/gomodule.h"
+#include "core/image/gopclntab_inside.h"
 
 #define MAGIC_1_16 0xfffffffau
 #define MAGIC_1_18 0xfffffff0u
@@ -18,7 +19,7 @@
 #define PCDATA_INLTREE_INDEX 2
 #define NO_FUNCDATA	     UINT32_MAX
 
-static uint32_t get_u32(const struct ng_pclntab *table, size_t offset)
+uint32_t ng_pclntab_u32(const struct ng_pclntab *table, size_t offset)
 {
 	uint32_t value;
 
@@ -34,7 +35,7 @@ static uint64_t get_u64(const uint8_t *bytes, size_t offset)
 	return value;
 }
 
-static bool fits(const struct ng_pclntab *table, size_t offset, size_t size_bytes)
+bool ng_pclntab_fits(const struct ng_pclntab *table, size_t offset, size_t size_bytes)
 {
 	return offset <= table->blob.size_bytes && size_bytes <= table->blob.size_bytes - offset;
 }
@@ -73,6 +74,8 @@ struct header {
 	uint64_t count;
 	uint64_t text;
 	uint64_t names;
+	uint64_t units;
+	uint64_t files;
 	uint64_t pc_tables;
 	uint64_t functions;
 };
@@ -89,9 +92,12 @@ static bool parse_header(const uint8_t *bytes, uint64_t size_bytes, struct heade
 	header->count = get_u64(bytes, 8);
 	header->text = header->layout == NG_PCLNTAB_1_16 ? 0 : get_u64(bytes, 24);
 	header->names = get_u64(bytes, words);
+	header->units = get_u64(bytes, words + 8);
+	header->files = get_u64(bytes, words + 16);
 	header->pc_tables = get_u64(bytes, words + 24);
 	header->functions = get_u64(bytes, words + 32);
-	if (header->names >= size_bytes || header->pc_tables >= size_bytes ||
+	if (header->names >= size_bytes || header->units >= size_bytes ||
+		header->files >= size_bytes || header->pc_tables >= size_bytes ||
 		header->functions >= size_bytes)
 		return false;
 	/* Each function has its row and its record, and the rows end in one more. A table whose
@@ -165,23 +171,28 @@ static int load_table(struct ng_pclntab *table, struct ng_elf *elf)
 	return ng_elf_load(elf, section, &table->blob);
 }
 
+/* Since Go 1.27 functions' descriptors have a section of their own. */
+static bool has_func_section(const struct ng_elf *elf)
+{
+	return ng_elf_section(elf, ".go.func") || ng_elf_section(elf, ".data.rel.ro.go.func");
+}
+
 /* moduledata.gofunc has moved twice while the magic stayed. */
 static size_t gofunc_offset(
 	const struct ng_pclntab *table, const struct ng_elf *elf, unsigned int go_minor)
 {
 	if (table->layout == NG_PCLNTAB_1_18)
 		return 0x130;
-	return go_minor >= 27 || (!go_minor && ng_elf_section(elf, ".go.func")) ? 0x158 : 0x140;
+	return go_minor >= 27 || (!go_minor && has_func_section(elf)) ? 0x158 : 0x140;
 }
 
-/* The entry address in row `index` of the function table; the row behind the last is its end. */
-static uint64_t entry_at(const struct ng_pclntab *table, uint32_t index)
+uint64_t ng_pclntab_entry(const struct ng_pclntab *table, uint32_t index)
 {
 	size_t row = table->functions + (size_t)index * row_bytes(table->layout);
 
 	if (table->layout == NG_PCLNTAB_1_16)
 		return get_u64(table->blob.bytes, row);
-	return table->text + get_u32(table, row);
+	return table->text + ng_pclntab_u32(table, row);
 }
 
 /* Where the text begins: moduledata says so; the header too, up to Go 1.25. */
@@ -210,6 +221,8 @@ static bool take_header(struct ng_pclntab *table)
 	table->function_count = (uint32_t)header.count;
 	table->text = header.text;
 	table->names = (size_t)header.names;
+	table->units = (size_t)header.units;
+	table->files = (size_t)header.files;
 	table->pc_tables = (size_t)header.pc_tables;
 	table->functions = (size_t)header.functions;
 	return true;
@@ -218,7 +231,7 @@ static bool take_header(struct ng_pclntab *table)
 /* All of Go's functions lie in one segment. */
 static bool take_code(struct ng_pclntab *table, const struct ng_elf *elf)
 {
-	const struct ng_segment *segment = ng_elf_text_segment(elf, entry_at(table, 0));
+	const struct ng_segment *segment = ng_elf_text_segment(elf, ng_pclntab_entry(table, 0));
 
 	if (!segment)
 		return false;
@@ -262,13 +275,11 @@ void ng_pclntab_close(struct ng_pclntab *table)
 	ng_blob_release(&table->blob);
 }
 
-/* A name is terminated within the blob, for its last byte and one more are 0. */
-static const char *name_at(const struct ng_pclntab *table, uint32_t offset)
+const char *ng_pclntab_text(const struct ng_pclntab *table, size_t base, uint32_t offset)
 {
 	size_t place;
 
-	if (__builtin_add_overflow(table->names, (size_t)offset, &place) ||
-		place >= table->blob.size_bytes)
+	if (__builtin_add_overflow(base, (size_t)offset, &place) || place >= table->blob.size_bytes)
 		return "";
 	return (const char *)table->blob.bytes + place;
 }
@@ -278,17 +289,19 @@ bool ng_pclntab_function(
 {
 	const bool old = table->layout == NG_PCLNTAB_1_16;
 	size_t row = table->functions + (size_t)index * row_bytes(table->layout);
-	uint64_t offset = old ? get_u64(table->blob.bytes, row + 8) : get_u32(table, row + 4);
+	uint64_t offset =
+		old ? get_u64(table->blob.bytes, row + 8) : ng_pclntab_u32(table, row + 4);
 	size_t record;
 
 	if (offset >= table->blob.size_bytes ||
 		__builtin_add_overflow(table->functions, (size_t)offset, &record) ||
-		!fits(table, record, 48))
+		!ng_pclntab_fits(table, record, 48))
 		return false;
 	*ret_function = (struct ng_pclntab_function){
-		.name = name_at(table, get_u32(table, record + (old ? 8 : 4))),
-		.entry = entry_at(table, index),
-		.end = entry_at(table, index + 1),
+		.name = ng_pclntab_text(
+			table, table->names, ng_pclntab_u32(table, record + (old ? 8 : 4))),
+		.entry = ng_pclntab_entry(table, index),
+		.end = ng_pclntab_entry(table, index + 1),
 		.record = record,
 	};
 	return ret_function->entry >= table->code_start &&
@@ -315,16 +328,7 @@ static bool read_varint(const struct ng_pclntab *table, size_t *at, uint32_t *re
 	return false;
 }
 
-/* One step through a pc-value table: a run of code with one value. */
-struct pc_run {
-	size_t at; /* offset of the next pair in the blob */
-	uint64_t start;
-	uint64_t end;
-	int32_t value;
-	bool started;
-};
-
-static bool next_run(const struct ng_pclntab *table, struct pc_run *run)
+bool ng_pclntab_next_run(const struct ng_pclntab *table, struct ng_pclntab_run *run)
 {
 	uint32_t value_delta, pc_delta;
 
@@ -340,18 +344,12 @@ static bool next_run(const struct ng_pclntab *table, struct pc_run *run)
 	return true;
 }
 
-/* Where a function's inline tree is, and its inline index table. */
-struct inline_data {
-	uint64_t tree;	 /* address */
-	size_t pc_table; /* offset in the blob */
-};
-
-static bool find_inline_data(const struct ng_pclntab *table,
-	const struct ng_pclntab_function *function, struct inline_data *ret_data)
+bool ng_pclntab_inline_data(const struct ng_pclntab *table,
+	const struct ng_pclntab_function *function, struct ng_pclntab_inline_data *ret_data)
 {
 	const size_t fixed = table->layout == NG_PCLNTAB_1_18 ? 40 : 44;
 	const size_t npcdata = function->record + 28;
-	const uint32_t pcdata_count = get_u32(table, npcdata);
+	const uint32_t pcdata_count = ng_pclntab_u32(table, npcdata);
 	const size_t pcdata = function->record + fixed;
 	uint8_t funcdata_count;
 	size_t funcdata;
@@ -360,13 +358,13 @@ static bool find_inline_data(const struct ng_pclntab *table,
 	if (pcdata_count <= PCDATA_INLTREE_INDEX || pcdata_count > 64)
 		return false;
 	funcdata = pcdata + 4ull * pcdata_count;
-	if (!fits(table, funcdata, 4 * (FUNCDATA_INLTREE + 1)))
+	if (!ng_pclntab_fits(table, funcdata, 4 * (FUNCDATA_INLTREE + 1)))
 		return false;
 	funcdata_count = table->blob.bytes[pcdata - 1];
 	if (funcdata_count <= FUNCDATA_INLTREE)
 		return false;
-	offset = get_u32(table, pcdata + 4 * PCDATA_INLTREE_INDEX);
-	tree = get_u32(table, funcdata + 4 * FUNCDATA_INLTREE);
+	offset = ng_pclntab_u32(table, pcdata + 4 * PCDATA_INLTREE_INDEX);
+	tree = ng_pclntab_u32(table, funcdata + 4 * FUNCDATA_INLTREE);
 	if (!offset || tree == NO_FUNCDATA ||
 		__builtin_add_overflow(table->pc_tables, (size_t)offset, &ret_data->pc_table) ||
 		ret_data->pc_table >= table->blob.size_bytes)
@@ -429,21 +427,21 @@ static const char *inlined_name(
 	if (!entry)
 		return "";
 	memcpy(&name, entry + name_place, sizeof(name));
-	return name_at(table, name);
+	return ng_pclntab_text(table, table->names, name);
 }
 
 static int walk_function(const struct ng_pclntab *table, const struct ng_pclntab_function *function,
 	struct window *window, ng_pclntab_on_inlined on_inlined, void *context)
 {
-	struct inline_data data;
-	struct pc_run run = {.value = -1};
+	struct ng_pclntab_inline_data data;
+	struct ng_pclntab_run run = {.value = -1};
 	int error = 0;
 
-	if (!find_inline_data(table, function, &data))
+	if (!ng_pclntab_inline_data(table, function, &data))
 		return 0;
 	run.at = data.pc_table;
 	run.end = function->entry;
-	while (!error && run.end < function->end && next_run(table, &run)) {
+	while (!error && run.end < function->end && ng_pclntab_next_run(table, &run)) {
 		uint64_t end = run.end < function->end ? run.end : function->end;
 
 		if (++window->steps > WALK_STEPS_MAX)

@@ -30,6 +30,8 @@ struct ng_pclntab {
 	uint64_t code_end;
 	/* Offsets in the blob, each within it: */
 	size_t names;
+	size_t units; /* compilation units: for each of its files, where the path is */
+	size_t files; /* paths */
 	size_t pc_tables;
 	size_t functions;
 };

@@ -23,6 +23,7 @@
 #include <sanitizer/allocator_interface.h>
 #include <unistd.h>
 
+#include "core/image/frames.h"
 #include "core/image/image.h"
 #include "core/image/site.h"
 #include "tests/fuzz/must.h"
@@ -201,6 +202,23 @@ static void check_function_at(const struct ng_image *image, uint64_t address)
 	free(function.name);
 }
 
+static void check_frames(const struct ng_image *image, uint64_t address)
+{
+	struct ng_code_frame frames[8];
+	const int count = ng_image_frames(image, address, frames, 8);
+
+	MUST(count && (count > 0 || count == -ENOENT || count == -EINVAL || count == -EIO));
+	for (int i = 0; i < count && i < 8; i++) {
+		char name[64];
+
+		MUST(strlen(frames[i].function) < NG_IMAGE_NAME_MAX);
+		MUST(strlen(frames[i].file) < NG_IMAGE_NAME_MAX);
+		MUST(frames[i].is_inlined == (i < count - 1));
+		ng_code_print_name(frames[i].function, name, sizeof(name));
+		MUST(strlen(name) < sizeof(name));
+	}
+}
+
 static void check_inlined(const struct ng_image *image, const char *name)
 {
 	struct ng_inlined inlined = NG_INLINED_INIT;
@@ -328,6 +346,7 @@ static void ask_everything(const struct file *file, const struct ng_image *image
 	check_inlined(image, "main.helper");
 	for (uint64_t i = 0; i < NG_MADE_TEXT_BYTES + 32; i += 0x18) {
 		check_function_at(image, file->text - 8 + i);
+		check_frames(image, file->text - 8 + i);
 		check_read(file, image, file->text - 8 + i);
 	}
 	for (size_t i = 0; i < count && i < COUNT(texts); i++) {
