@@ -44,7 +44,8 @@ enum ng_loss_cause {
 	NG_LOST_TARGETS_FULL = 1, /* a child to follow: no room for another target */
 	NG_LOST_EVENTS_FULL = 2,  /* a process event: the ring buffer was full */
 	NG_LOST_WINDOW_FULL = 3,  /* a call in a window: no row for another (thread, site) pair */
-	NG_LOST_CAUSES = 4,
+	NG_LOST_RECORDS_FULL = 4, /* a call's record: the ring buffer was full; the call counts */
+	NG_LOST_CAUSES = 5,
 };
 
 /** A watched process's life, told through the ring buffer `events`. */
@@ -68,6 +69,22 @@ struct ng_proc_event {
 	__u32 exec_id; /* as in ng_count_key */
 	__u32 pad;
 };
+
+/** A call with its stack, told through the ring buffer `records`. */
+struct ng_record {
+	__u64 time_ns;	/* CLOCK_MONOTONIC */
+	__u64 start_ns; /* as in ng_count_key, like the next but tid */
+	__u32 tgid;
+	__u32 exec_id;
+	__u32 site;
+	__u32 tid;
+	/* Then 8 bytes a frame, innermost first: the site's address, then return addresses. Where
+	 * there are NG_RECORD_FRAMES_MAX the stack may be deeper; where there are none it could not
+	 * be read. */
+};
+
+#define NG_RECORD_FRAMES_MAX 127
+#define NG_RECORD_FRAMES_FEW 24 /* so many are collected first, on the program's own stack */
 
 /** A watched process; `targets` maps its tgid to this. Writers: user space; the fork program for
  * children that are followed; the exec program for processes that take up a watched file. */
@@ -179,6 +196,7 @@ _Static_assert(sizeof(struct ng_count) == 8, "ng_count");
 _Static_assert(sizeof(struct ng_proc_event) == 56, "ng_proc_event");
 _Static_assert(__builtin_offsetof(struct ng_proc_event, image_device) == 32, "image_device");
 _Static_assert(__builtin_offsetof(struct ng_proc_event, tgid) == 40, "tgid");
+_Static_assert(sizeof(struct ng_record) == 32, "ng_record");
 _Static_assert(sizeof(struct ng_target) == 24, "ng_target");
 _Static_assert(sizeof(struct ng_image_key) == 16, "ng_image_key");
 _Static_assert(sizeof(struct ng_gate) == 64, "ng_gate");

@@ -11,6 +11,9 @@
  * is looked up. Known at load, so that the programs have the one way only. */
 const volatile __u32 ng_has_gates = 0;
 
+/* Is each call to be told with its stack? Known at load. */
+const volatile __u32 ng_has_records = 0;
+
 /* Is every exec of the machine to be told? Writer: user space. */
 volatile __u32 ng_tell_execs = 0;
 
@@ -82,6 +85,12 @@ struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, NG_EVENTS_BYTES);
 } events SEC(".maps");
+
+/* User space sets its size before it is loaded. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096);
+} records SEC(".maps");
 
 static __always_inline void ng_lose(__u32 cause)
 {

@@ -11,6 +11,7 @@
 
 #include "bpf/maps.bpf.h"
 #include "bpf/gate.bpf.h"
+#include "bpf/record.bpf.h"
 
 #include <bpf/bpf_tracing.h>
 
@@ -202,10 +203,12 @@ int ng_hit(struct pt_regs *ctx)
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
 	const __u64 cookie = bpf_get_attach_cookie(ctx);
 
-	if (ng_has_gates)
+	if (ng_has_gates) {
 		ng_gated_hit(task, cookie);
-	else if (ng_default_counts())
-		(void)ng_count_call(task, (__u32)cookie);
+	} else if (ng_default_counts()) {
+		if (ng_count_call(task, (__u32)cookie) && ng_has_records)
+			ng_record_call(ctx, task, (__u32)cookie);
+	}
 	return 0;
 }
 

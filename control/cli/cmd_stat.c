@@ -175,7 +175,9 @@ static int start(struct stat_run *run)
 		error = ng_session_add_command(run->session, ng_launch_pid(run->launch));
 	if (error)
 		return error;
-	ng_session_start(run->session);
+	error = ng_session_start(run->session, &run->diag);
+	if (error)
+		return error;
 	if (run->launch)
 		ng_launch_release(run->launch);
 	run->started = true;

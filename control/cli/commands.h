@@ -22,6 +22,7 @@ int ng_cmd_daemon(int argc, char **argv);
 int ng_cmd_detach(int argc, char **argv);
 int ng_cmd_doctor(int argc, char **argv);
 int ng_cmd_mode(int argc, char **argv);
+int ng_cmd_record(int argc, char **argv);
 int ng_cmd_site(int argc, char **argv);
 int ng_cmd_stat(int argc, char **argv);
 int ng_cmd_status(int argc, char **argv);

@@ -15,6 +15,7 @@ static const struct {
 } commands[] = {
 	{"site", ng_cmd_site, "show where a function would be probed, and why"},
 	{"stat", ng_cmd_stat, "count calls, exactly"},
+	{"record", ng_cmd_record, "who calls a function, with stacks"},
 	{"doctor", ng_cmd_doctor, "can tracing work here, and what does it cost"},
 	{"daemon", ng_cmd_daemon, "trace any number of processes, each within its budget"},
 	{"attach", ng_cmd_attach, "have the daemon trace processes, now and to come"},

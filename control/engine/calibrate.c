@@ -69,10 +69,12 @@ static void run_free(struct run *run)
 
 static int prepare(struct run *run)
 {
+	const struct ng_uprobe_options options = {
+		.attach = NG_ATTACH_AUTO, .gating = NG_GATING_COMMON};
 	int error = ng_stand_new(&run->stand, run->diag);
 
 	if (!error)
-		error = ng_uprobe_open(NG_ATTACH_AUTO, NG_GATING_COMMON, &run->engine, run->diag);
+		error = ng_uprobe_open(&options, &run->engine, run->diag);
 	if (error)
 		return error;
 	run->image_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
@@ -240,7 +242,9 @@ struct gated {
 
 static int gated_init(struct run *run, struct gated *gated)
 {
-	int error = ng_uprobe_open(NG_ATTACH_TRACEFS, NG_GATING_EACH, &gated->engine, run->diag);
+	const struct ng_uprobe_options options = {
+		.attach = NG_ATTACH_TRACEFS, .gating = NG_GATING_EACH};
+	int error = ng_uprobe_open(&options, &gated->engine, run->diag);
 
 	if (!error)
 		error = ng_gates_open(gated->engine, &gated->gates, run->diag);

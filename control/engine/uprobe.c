@@ -56,17 +56,23 @@ static int map_gates(struct ng_uprobe *engine, struct ng_diag *diag)
 	return 0;
 }
 
-static int load_programs(struct ng_uprobe *engine, enum ng_gating gating, struct ng_diag *diag)
+static int load_programs(
+	struct ng_uprobe *engine, const struct ng_uprobe_options *options, struct ng_diag *diag)
 {
-	int error;
+	int error = 0;
 
 	libbpf_set_print(print_nothing);
 	engine->skeleton = ng_probe__open();
 	if (!engine->skeleton)
 		return ng_diag_set(
 			diag, -errno, "the BPF programs cannot be opened: %s", strerror(errno));
-	engine->skeleton->rodata->ng_has_gates = gating == NG_GATING_EACH;
-	error = ng_probe__load(engine->skeleton);
+	engine->skeleton->rodata->ng_has_gates = options->gating == NG_GATING_EACH;
+	engine->skeleton->rodata->ng_has_records = options->records_bytes != 0;
+	if (options->records_bytes)
+		error = bpf_map__set_max_entries(
+			engine->skeleton->maps.records, options->records_bytes);
+	if (!error)
+		error = ng_probe__load(engine->skeleton);
 	if (error == -EPERM || error == -EACCES)
 		return ng_diag_set(diag, -EPERM,
 			"the kernel does not let us load BPF programs: run as root; "
@@ -127,7 +133,7 @@ static int refuse_namespace(struct ng_diag *diag)
 		"container with --privileged and --pid=host; its targets may be inside");
 }
 
-int ng_uprobe_open(enum ng_attach attach, enum ng_gating gating, struct ng_uprobe **ret_engine,
+int ng_uprobe_open(const struct ng_uprobe_options *options, struct ng_uprobe **ret_engine,
 	struct ng_diag *diag)
 {
 	static unsigned int engines;
@@ -141,10 +147,10 @@ int ng_uprobe_open(enum ng_attach attach, enum ng_gating gating, struct ng_uprob
 	raise_descriptor_limit();
 	/* No hit would be known as a target's, and living runs' events would be swept as dead
 	 * ones'. */
-	error = ng_process_has_kernels_view() ? load_programs(engine, gating, diag)
+	error = ng_process_has_kernels_view() ? load_programs(engine, options, diag)
 					      : refuse_namespace(diag);
 	if (!error)
-		error = open_tracefs(engine, attach, diag);
+		error = open_tracefs(engine, options->attach, diag);
 	if (error) {
 		ng_uprobe_close(engine);
 		return error;

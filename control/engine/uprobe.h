@@ -44,6 +44,14 @@ enum ng_gating {
 	NG_GATING_EACH,	  /* processes have gates of their own (control/engine/gates.h) */
 };
 
+struct ng_uprobe_options {
+	enum ng_attach attach;
+	enum ng_gating gating;
+	uint32_t records_bytes; /* of the ring of calls' records, a power of two: with
+				   NG_GATING_COMMON each call is told with its stack
+				   (control/engine/records.h); 0: none */
+};
+
 /**
  * Loads the BPF programs, and removes events that dead runs left. Nothing is armed yet; the gates
  * are closed.
@@ -51,7 +59,7 @@ enum ng_gating {
  * @return 0; -EPERM where a privilege is missing; -ENOTSUP where the kernel lacks something; the
  *         text says what
  */
-int ng_uprobe_open(enum ng_attach attach, enum ng_gating gating, struct ng_uprobe **ret_engine,
+int ng_uprobe_open(const struct ng_uprobe_options *options, struct ng_uprobe **ret_engine,
 	struct ng_diag *diag);
 
 /** Disarms everything, waits until no hit is under way, and removes what was defined. The counts

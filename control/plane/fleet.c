@@ -47,12 +47,14 @@ static int watch_fd(struct ng_fleet *fleet, int fd)
 
 static int open_parts(struct ng_fleet *fleet, struct ng_diag *diag)
 {
+	const struct ng_uprobe_options options = {
+		.attach = NG_ATTACH_TRACEFS, .gating = NG_GATING_EACH};
 	int error = ng_calibration_get(&fleet->calibration, diag);
 
 	if (!error) /* forks: before there are threads */
 		error = ng_costs_new(&fleet->costs, diag);
 	if (!error)
-		error = ng_uprobe_open(NG_ATTACH_TRACEFS, NG_GATING_EACH, &fleet->engine, diag);
+		error = ng_uprobe_open(&options, &fleet->engine, diag);
 	if (!error)
 		error = ng_gates_open(fleet->engine, &fleet->gates, diag);
 	if (!error)

@@ -35,12 +35,15 @@ int ng_session_open(const struct ng_session_options *options, struct ng_session 
 	struct ng_diag *diag)
 {
 	struct ng_session *session = calloc(1, sizeof(*session));
+	const struct ng_uprobe_options engine = {.attach = options->attach,
+		.gating = NG_GATING_COMMON,
+		.records_bytes = options->on_call ? NG_RECORDS_BYTES : 0};
 	int error;
 
 	if (!session)
 		return -ENOMEM;
 	session->options = *options;
-	error = ng_uprobe_open(options->attach, NG_GATING_COMMON, &session->engine, diag);
+	error = ng_uprobe_open(&engine, &session->engine, diag);
 	if (error) {
 		ng_session_free(session);
 		return error;
@@ -64,6 +67,7 @@ void ng_session_free(struct ng_session *session)
 {
 	if (!session)
 		return;
+	(void)ng_records_close(session->records); /* strangers are of no use any more */
 	ng_tracked_list_release(&session->tracked);
 	for (size_t i = 0; i < session->everyone_count; i++)
 		ng_armed_free(session->everyone[i].armed);
@@ -159,10 +163,17 @@ int ng_session_arm_stopped(struct ng_session *session, pid_t pid, bool is_loaded
 	return error;
 }
 
-void ng_session_start(struct ng_session *session)
+int ng_session_start(struct ng_session *session, struct ng_diag *diag)
 {
 	uint64_t now;
+	int error;
 
+	if (session->options.on_call) {
+		error = ng_records_open(session->engine, session->options.on_call,
+			session->options.context, &session->records, diag);
+		if (error)
+			return error;
+	}
 	ng_uprobe_gate(session->engine, true);
 	now = ng_clock_ns(); /* after the gate: every call from here on counts */
 	session->started_at_ns = now;
@@ -176,6 +187,7 @@ void ng_session_start(struct ng_session *session)
 		/* 0 where it has just exited. */
 		(void)ng_process_cpu_time(tracked->pid, &tracked->cpu_start_ns);
 	}
+	return 0;
 }
 
 int ng_session_event_fd(const struct ng_session *session)
@@ -276,6 +288,11 @@ void ng_session_stop(struct ng_session *session)
 		ng_session_note(session, "taking %zu probes away, which takes about %zu s", sites,
 			sites * REMOVE_MS / 1000 + 1);
 	ng_uprobe_settle(session->engine, session->options.on_wait, session->options.context);
+	if (session->records) {
+		session->reader_cpu_ns = ng_records_cpu_ns(session->records);
+		session->strangers = ng_records_close(session->records);
+		session->records = NULL;
+	}
 	for (size_t i = 0; i < session->images.count; i++)
 		ng_traced_image_let_go(session->images.items[i]);
 	(void)ng_uprobe_drain(session->engine, ng_session_on_event, session); /* exits up to now */
@@ -294,6 +311,8 @@ int ng_session_report(struct ng_session *session, struct ng_report *ret_report)
 
 	report.started_at_ns = session->started_at_ns;
 	report.elapsed_ns = end_ns - session->started_at_ns;
+	report.reader_cpu_ns = session->reader_cpu_ns;
+	report.strangers = session->strangers;
 	if (!error)
 		ng_session_adopt_users(session, &tallies);
 	if (!error)

@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "control/engine/records.h"
 #include "control/engine/uprobe.h"
 #include "control/plane/images.h"
 #include "core/base/diag.h"
@@ -36,7 +37,9 @@ struct ng_session_options {
 	/* Called now and then while ng_session_stop() waits, which can take seconds; may be NULL.
 	 */
 	void (*on_wait)(void *context);
-	void *context; /* for both */
+	ng_records_on_call on_call; /* told of each call with its stack, on another thread; NULL:
+				       they are only counted */
+	void *context;		    /* for all of them */
 };
 
 /** @return 0; -ENOTSUP in a container; what ng_uprobe_open() gave: with the text */
@@ -69,8 +72,8 @@ int ng_session_add_command(struct ng_session *session, pid_t pid);
 int ng_session_arm_stopped(struct ng_session *session, pid_t pid, bool is_loaded,
 	bool *ret_is_wanted, struct ng_diag *diag);
 
-/** Opens the gate: from now on hits count. */
-void ng_session_start(struct ng_session *session);
+/** Opens the gate: from now on hits count. @return 0; what ng_records_open() gave */
+int ng_session_start(struct ng_session *session, struct ng_diag *diag);
 
 /** Readable when ng_session_turn() has something to do. */
 int ng_session_event_fd(const struct ng_session *session);
@@ -129,12 +132,31 @@ struct ng_report {
 	size_t target_count;
 	uint64_t foreign_calls; /* hits of processes that are no targets: not counted above */
 	uint64_t lost[NG_LOST_CAUSES];
+	uint64_t reader_cpu_ns; /* CPU time that taking the records took, when it is over */
+	uint64_t strangers;	/* records that were none: not delivered */
 };
 
 #define NG_REPORT_INIT                                                                             \
 	{                                                                                          \
 		.targets = NULL, .target_count = 0                                                 \
 	}
+
+/** A place in a process's code, in the file that it is from. */
+struct ng_place {
+	const struct ng_image *image; /* the session's */
+	const char *path;	      /* of the image as it was first seen */
+	uint64_t address;	      /* as linked */
+	uint64_t start;		      /* of the mapping that it is in, end not included … */
+	uint64_t end;
+	uint64_t offset; /* … and where in the file that begins */
+};
+
+/** Finds what a process that is or was traced has at an address. @return false: nothing known */
+bool ng_session_locate(const struct ng_session *session, const struct ng_count_key *process,
+	uint64_t address, struct ng_place *ret_place);
+
+/** The site with a number. @return NULL where it is no more, or none */
+const struct ng_site *ng_session_site(const struct ng_session *session, uint32_t number);
 
 /** Reads all counters. While the session runs, and after ng_session_stop(). */
 int ng_session_report(struct ng_session *session, struct ng_report *ret_report);

@@ -61,7 +61,8 @@ int ng_session_arm_mappings(
 			error = arm_image(session, tracked, image, &mappings, diag);
 	}
 	tracked->mapping_count = mappings.count;
-	ng_mappings_release(&mappings);
+	ng_mappings_release(&tracked->mappings);
+	tracked->mappings = mappings;
 	return error;
 }
 

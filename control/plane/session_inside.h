@@ -26,9 +26,12 @@ struct ng_session {
 	struct ng_tracked_list tracked;
 	struct session_everyone *everyone; /* of the files that were asked for */
 	size_t everyone_count;
-	uint64_t started_at_ns; /* 0: the gate is still closed */
-	uint64_t stopped_at_ns; /* 0: it is still open */
-	uint64_t check_at_ns;	/* when the code of the armed ones is looked at next */
+	uint64_t started_at_ns;	    /* 0: the gate is still closed */
+	uint64_t stopped_at_ns;	    /* 0: it is still open */
+	struct ng_records *records; /* NULL: none, or none any more */
+	uint64_t reader_cpu_ns;	    /* of what took them */
+	uint64_t strangers;	    /* that were none */
+	uint64_t check_at_ns;	    /* when the code of the armed ones is looked at next */
 };
 
 /** Tells a person, if anybody listens. A long note is cut. */

@@ -179,7 +179,7 @@ void ng_session_adopt_users(struct ng_session *session, const struct ng_tallies 
 		char path[PATH_MAX];
 
 		if (!image || key->tgid == (uint32_t)getpid() ||
-			ng_tracked_knows(&session->tracked, key))
+			ng_tracked_under(&session->tracked, key))
 			continue;
 		tracked = ng_session_track_user(session, &process, image, session->started_at_ns);
 		if (!tracked)

@@ -9,6 +9,7 @@
 static void tracked_free(struct ng_tracked *tracked)
 {
 	ng_tracked_disarm(tracked);
+	ng_mappings_release(&tracked->mappings);
 	free(tracked->images);
 	free(tracked->armed);
 	free(tracked->exe);
@@ -125,6 +126,8 @@ int ng_tracked_inherit(struct ng_tracked *tracked, const struct ng_tracked *from
 	if (!tracked->main)
 		tracked->main = from->main;
 	tracked->mapping_count = from->mapping_count;
+	if (!error && !tracked->mappings.count)
+		error = ng_mappings_copy(&from->mappings, &tracked->mappings);
 	for (size_t i = 0; !error && i < from->image_count; i++)
 		error = ng_tracked_add_image(tracked, from->images[i], NULL);
 	return error;
@@ -224,13 +227,14 @@ static bool is_counted_under(const struct ng_tracked *tracked, const struct ng_c
 	return !tracked->exec_id || tracked->exec_id == key->exec_id;
 }
 
-bool ng_tracked_knows(const struct ng_tracked_list *list, const struct ng_count_key *key)
+struct ng_tracked *ng_tracked_under(
+	const struct ng_tracked_list *list, const struct ng_count_key *key)
 {
 	for (size_t i = 0; i < list->count; i++) {
 		if (is_counted_under(list->items[i], key))
-			return true;
+			return list->items[i];
 	}
-	return false;
+	return NULL;
 }
 
 static uint64_t calls_at(const struct ng_tracked *tracked, const struct ng_tallies *tallies,
@@ -388,10 +392,11 @@ static void report_losses(struct ng_report *report)
 		[NG_LOST_COUNTS_FULL] = "there were too many processes to count for",
 		[NG_LOST_TARGETS_FULL] = "there were too many processes to follow",
 		[NG_LOST_EVENTS_FULL] = "processes started and ended faster than could be followed",
-	};
+	}; /* the others do not make counts inexact */
 
 	for (size_t cause = 0; cause < NG_LOST_CAUSES; cause++) {
-		for (size_t i = 0; report->lost[cause] && i < report->target_count; i++) {
+		for (size_t i = 0; report->lost[cause] && causes[cause] && i < report->target_count;
+			i++) {
 			for (size_t k = 0; k < report->targets[i].function_count; k++)
 				set_inexact(&report->targets[i].functions[k], causes[cause]);
 		}

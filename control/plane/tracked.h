@@ -28,9 +28,10 @@ struct ng_tracked {
 	struct ng_traced_image **images; /* armed ones */
 	struct ng_armed **armed;	 /* beside each image; NULL where another's covers it */
 	size_t image_count;
-	size_t mapping_count;	 /* executable mappings when last looked at */
-	uint64_t armed_at_ns;	 /* 0: when the gate opens */
-	uint64_t disarmed_at_ns; /* 0: still armed */
+	size_t mapping_count;	     /* executable mappings when last looked at … */
+	struct ng_mappings mappings; /* … and what they are */
+	uint64_t armed_at_ns;	     /* 0: when the gate opens */
+	uint64_t disarmed_at_ns;     /* 0: still armed */
 	uint64_t cpu_start_ns;
 	uint64_t cpu_end_ns;
 	bool ended;	 /* it exited, or began a new life */
@@ -70,8 +71,9 @@ struct ng_tracked *ng_tracked_find(
 struct ng_tracked *ng_tracked_by_event(
 	const struct ng_tracked_list *list, const struct ng_proc_event *event, uint32_t tgid);
 
-/** Is this counted under any life, past or present? */
-bool ng_tracked_knows(const struct ng_tracked_list *list, const struct ng_count_key *key);
+/** The life, past or present, that this is counted under; NULL */
+struct ng_tracked *ng_tracked_under(
+	const struct ng_tracked_list *list, const struct ng_count_key *key);
 
 int ng_tracked_set_exe(struct ng_tracked *tracked, const char *exe);
 

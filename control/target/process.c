@@ -353,6 +353,29 @@ void ng_mappings_release(struct ng_mappings *mappings)
 	*mappings = (struct ng_mappings)NG_MAPPINGS_INIT;
 }
 
+int ng_mappings_copy(const struct ng_mappings *mappings, struct ng_mappings *ret_copy)
+{
+	struct ng_mappings copy = NG_MAPPINGS_INIT;
+
+	if (!mappings->count)
+		return 0;
+	copy.items = calloc(mappings->count, sizeof(*copy.items));
+	if (!copy.items)
+		return -ENOMEM;
+	for (; copy.count < mappings->count; copy.count++) {
+		struct ng_mapping *item = &copy.items[copy.count];
+
+		*item = mappings->items[copy.count];
+		item->path = strdup(item->path);
+		if (!item->path) {
+			ng_mappings_release(&copy);
+			return -ENOMEM;
+		}
+	}
+	*ret_copy = copy;
+	return 0;
+}
+
 static int add_mapping(struct ng_mappings *mappings, const struct ng_mapping *mapping)
 {
 	struct ng_mapping *grown =

@@ -141,6 +141,9 @@ struct ng_mappings {
 
 void ng_mappings_release(struct ng_mappings *mappings);
 
+/** @param ret_copy empty before @return 0; -ENOMEM: it is empty then */
+int ng_mappings_copy(const struct ng_mappings *mappings, struct ng_mappings *ret_copy);
+
 /** The executable file mappings of a process. @return 0; -ESRCH; -ENOMEM */
 int ng_process_mappings(pid_t pid, struct ng_mappings *ret_mappings);
 

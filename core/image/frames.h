@@ -18,6 +18,8 @@ struct ng_code_frame {
 	uint32_t line;	      /* 0: not known */
 	uint32_t start_line;  /* of the function, from Go 1.20 on; 0: not known */
 	bool is_inlined;      /* into the next frame's function */
+	bool is_wrapper;      /* of the compiler's or the runtime's making: Go's own stacks leave it
+				 out, unless it stands behind runtime.gopanic or the like */
 };
 
 /**

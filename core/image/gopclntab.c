@@ -263,6 +263,7 @@ int ng_pclntab_open(
 			"found)");
 		goto close_table;
 	}
+	table->wrapper_id = ng_pclntab_wrapper_id(table);
 	return 0;
 
 close_table:

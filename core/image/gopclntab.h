@@ -28,6 +28,7 @@ struct ng_pclntab {
 	uint64_t gofunc;     /* address of go:func.*, where inline trees are; 0: not known */
 	uint64_t code_start; /* the segment that holds the functions, as far as the file does */
 	uint64_t code_end;
+	int wrapper_id; /* funcID of wrappers, which is another in each version; -1: not known */
 	/* Offsets in the blob, each within it: */
 	size_t names;
 	size_t units; /* compilation units: for each of its files, where the path is */

@@ -20,6 +20,14 @@ const char *ng_pclntab_text(const struct ng_pclntab *table, size_t base, uint32_
 /** The entry address in row `index` of the function table; the row behind the last is its end. */
 uint64_t ng_pclntab_entry(const struct ng_pclntab *table, uint32_t index);
 
+/**
+ * The funcID of wrappers. Methods that the compiler generates have it, and no file; an image
+ * without any has nothing to leave out.
+ *
+ * @return -1 where there is none
+ */
+int ng_pclntab_wrapper_id(const struct ng_pclntab *table);
+
 /** One step through a pc-value table: a run of code with one value. Begin with the value -1, and
  * with the function's entry as the end. */
 struct ng_pclntab_run {

@@ -1,0 +1,120 @@
+#include "control/cli/record_print.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/cli/losses_print.h"
+#include "control/cli/numbers.h"
+
+#define CALLERS_MAX 20
+
+/* A place that calls, and how often. */
+struct caller {
+	const struct ng_profile_frame *frame; /* NULL: the stack is not known */
+	uint64_t hits;
+};
+
+/* The frame that called what was traced; the innermost is in that itself. */
+static const struct ng_profile_frame *caller_of(const struct ng_profile_stack *stack)
+{
+	size_t i = 0;
+
+	while (i < stack->frame_count && stack->frames[i].is_inlined)
+		i++; /* an inlined copy of what was traced stands first */
+	return i + 1 < stack->frame_count ? &stack->frames[i + 1] : NULL;
+}
+
+static int compare_places(const struct ng_profile_frame *a, const struct ng_profile_frame *b)
+{
+	int order;
+
+	if (!a || !b)
+		return (a != NULL) - (b != NULL);
+	order = strcmp(a->function ? a->function : "", b->function ? b->function : "");
+	if (!order)
+		order = strcmp(a->file ? a->file : "", b->file ? b->file : "");
+	if (!order)
+		order = (a->line > b->line) - (a->line < b->line);
+	if (!order && !a->function)
+		order = (a->address > b->address) - (a->address < b->address);
+	return order;
+}
+
+static int by_place(const void *a, const void *b)
+{
+	return compare_places(((const struct caller *)a)->frame, ((const struct caller *)b)->frame);
+}
+
+static int by_hits(const void *a, const void *b)
+{
+	const struct caller *first = a, *second = b;
+
+	if (first->hits != second->hits)
+		return first->hits > second->hits ? -1 : 1;
+	return by_place(a, b);
+}
+
+/* @return how many there are, each once */
+static size_t add_up(struct caller *callers, size_t count)
+{
+	size_t kept = 0;
+
+	qsort(callers, count, sizeof(*callers), by_place);
+	for (size_t i = 0; i < count; i++) {
+		if (kept && !by_place(&callers[kept - 1], &callers[i]))
+			callers[kept - 1].hits += callers[i].hits;
+		else
+			callers[kept++] = callers[i];
+	}
+	qsort(callers, kept, sizeof(*callers), by_hits);
+	return kept;
+}
+
+static void print_caller(FILE *file, const struct caller *caller, uint64_t all)
+{
+	const struct ng_profile_frame *frame = caller->frame;
+	char number[32], room[NG_FRAME_NAME_SIZE];
+
+	fprintf(file, "%17s %6.2f %%  ", ng_grouped(caller->hits, number),
+		100.0 * (double)caller->hits / (double)all);
+	if (!frame) {
+		fputs("(no caller known)\n", file);
+		return;
+	}
+	fputs(ng_profile_frame_name(frame, room), file);
+	if (frame->file)
+		fprintf(file, "  %s:%" PRIu32, frame->file, frame->line);
+	fputc('\n', file);
+}
+
+int ng_record_print(FILE *file, const struct ng_profile *profile, const struct ng_report *report)
+{
+	struct caller *callers = calloc(profile->stack_count + 1, sizeof(*callers));
+	char number[32];
+	uint64_t all = 0;
+	size_t count;
+
+	if (!callers)
+		return -ENOMEM;
+	for (size_t i = 0; i < profile->stack_count; i++) {
+		callers[i] = (struct caller){
+			.frame = caller_of(&profile->stacks[i]), .hits = profile->stacks[i].hits};
+		all += profile->stacks[i].hits;
+	}
+	count = add_up(callers, profile->stack_count);
+	if (count)
+		fprintf(file, "%17s %8s  called from\n", "calls", "");
+	for (size_t i = 0; i < count && i < CALLERS_MAX; i++)
+		print_caller(file, &callers[i], all);
+	if (count > CALLERS_MAX)
+		fprintf(file, "%17s %8s  and %zu more\n", "", "", count - CALLERS_MAX);
+	fprintf(file, "\n%s calls in %.3f s, %zu stacks", ng_grouped(all, number),
+		(double)report->elapsed_ns / 1e9, profile->stack_count);
+	fprintf(file, "; the reader took %.1f %% of a CPU\n",
+		100.0 * (double)report->reader_cpu_ns / (double)report->elapsed_ns);
+	ng_losses_print(file, report->lost);
+	free(callers);
+	return fflush(file) ? -errno : 0;
+}

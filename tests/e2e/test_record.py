@@ -1,0 +1,147 @@
+"""Who calls: every path of a program that knows them, with its exact count, function, file and line."""
+import collections
+import json
+import subprocess
+
+from harness import BOUND_S, BUILD, MATRIX, NOWGATE, TOP, Target, check, check_in, go_program, newest, nowgate, test, text_differences
+
+SOURCE = TOP / "tests" / "go" / "paths" / "main.go"
+CALLS = 10  # on the first path; 228 times that on all
+FRAMES = 120  # so many are compared: 127 addresses are recorded of a stack
+
+
+class Record:
+    """`nowgate record` beside a running target; it records when this exists."""
+
+    def __init__(self, *arguments):
+        self.process = subprocess.Popen([NOWGATE, "record", *map(str, arguments)], stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, text=True)
+        line = self.process.stderr.readline()
+        if "is recorded" not in line:
+            raise AssertionError(f"nowgate record: {line}{self.process.communicate()[1]}")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+    def finish(self):
+        """Waits for its end. @return its exit status"""
+        self.out, self.errors = self.process.communicate(timeout=BOUND_S)
+        return self.process.returncode
+
+
+def record_paths(program, **outputs):
+    """@return (the program's truth, the recording as JSON)"""
+    output = BUILD / "record.json"
+    options = [part for name, path in outputs.items() for part in ("--" + name, path)]
+    with Target(program, CALLS, "hold") as target:
+        with Record("-p", target.pid, "--json", output, *options) as run:
+            target.begin()
+            truth = target.truth()
+            target.end()
+            check(run.finish(), 0, run.process)
+    recording = json.loads(output.read_text())
+    output.unlink()
+    return truth, recording
+
+
+def comparable(frames):
+    """What is told of a stack from Go's side: where C called back into Go, the two stacks are told differently."""
+    for i, frame in enumerate(frames):
+        if frame[0].startswith("runtime.cgocallback"):
+            frames = frames[:i]
+            break
+    return tuple(frames[:FRAMES])
+
+
+def marks():
+    lines = SOURCE.read_text().splitlines()
+    return {line.split("// mark: ")[1]: i + 1 for i, line in enumerate(lines) if "// mark: " in line}
+
+
+def expected(truth):
+    places, sums = marks(), collections.Counter()
+    for path in truth:
+        frames = [(frame["function"], frame["file"], frame["line"]) for frame in path["frames"]]
+        inlined = [(name, frames[0][1], places[name]) for name in path["inlined"].split()]
+        sums[comparable(inlined + frames)] += path["calls"]
+    return sums
+
+
+def found(recording):
+    sums = collections.Counter()
+    for stack in recording["stacks"]:
+        frames = [recording["frames"][i] for i in stack["frames"]]
+        check(frames[0]["function"], "time.Now", "the innermost frame")
+        sums[comparable([(f["function"], f["file"] or "", f["line"] or 0) for f in frames[1:]])] += stack["hits"]
+    return sums
+
+
+def check_paths(program):
+    truth, recording = record_paths(program)
+    check(len(truth), 20, "paths")
+    wanted, got = expected(truth), found(recording)
+    for path in wanted.keys() | got.keys():
+        check(got[path], wanted[path], f"{program.name}: {path[:4]} …")
+    check(recording["hits"], sum(wanted.values()), "hits in all")
+
+
+@test()
+def each_path_has_its_exact_count():
+    for version in MATRIX:
+        for variant in ("default", "stripped", "pie"):
+            check_paths(go_program(version, "paths", variant))
+
+
+@test()
+def pprof_reads_it():
+    program = go_program(newest(), "paths")
+    profile = BUILD / "record.pb.gz"
+    truth, _ = record_paths(program, output=profile)
+    run = subprocess.run([MATRIX[newest()], "tool", "pprof", "-top", "-sample_index=calls", profile],
+                         capture_output=True, text=True, timeout=BOUND_S, check=True)
+    profile.unlink()
+    calls = sum(path["calls"] for path in truth)
+    check_in(f"{calls} ", run.stdout, "pprof's total")
+    check_in("time.Now", run.stdout, "pprof's functions")
+
+
+@test()
+def folded_stacks_add_up():
+    folded = BUILD / "record.folded"
+    truth, _ = record_paths(go_program(newest(), "paths"), folded=folded)
+    lines = [line.rsplit(" ", 1) for line in folded.read_text().splitlines()]
+    folded.unlink()
+    check(sum(int(count) for _, count in lines), sum(path["calls"] for path in truth), "calls in all")
+    check(dict(lines)["runtime.goexit;runtime.main;main.main;main.plain;time.Now"], str(CALLS), "the plain path")
+
+
+@test()
+def a_recording_leaves_clean_text():
+    with Target(go_program(newest(), "paths"), CALLS, "hold") as target:
+        with Record("-p", target.pid, "-d", "50ms") as run:
+            check(run.finish(), 0, "its status")
+        check(text_differences(target.pid), [], "text")
+        check_in("0 calls in", run.out, "the summary")
+
+
+@test()
+def a_file_that_cannot_be_written_is_told_before_anything_is_armed():
+    with Target(go_program(newest(), "paths"), CALLS, "hold") as target:
+        run = nowgate("record", "-p", target.pid, "-o", "/nonexistent/profile")
+        check(run.returncode, 6, "its status")
+        check_in("/nonexistent/profile: it cannot be written: No such file", run.stderr, "why")
+        check(text_differences(target.pid), [], "text")
+
+
+@test()
+def a_full_disk_is_an_error():
+    with Target(go_program(newest(), "paths"), CALLS, "hold") as target:
+        with Record("-p", target.pid, "-d", "50ms", "-o", "/dev/full") as run:
+            check(run.finish(), 1, "its status")
+        check_in("/dev/full: ", run.errors, "why")
