@@ -18,6 +18,7 @@
 #define NG_WINDOW_ROWS	 512  /* (thread, site) pairs in a window; a power of two */
 #define NG_WINDOW_PROBES 16   /* rows looked at for a pair */
 #define NG_CPUS_MAX	 1024
+#define NG_FRAMELESS_MAX 16384 /* sites whose numbers are below can be told to be so */
 
 /**
  * Whose calls, at which site. A process is its pid and its start time, never a pid alone; both
@@ -79,8 +80,7 @@ struct ng_record {
 	__u32 site;
 	__u32 tid;
 	/* Then 8 bytes a frame, innermost first: the site's address, then return addresses. Where
-	 * there are NG_RECORD_FRAMES_MAX the stack may be deeper; where there are none it could not
-	 * be read. */
+	 * there are NG_RECORD_FRAMES_MAX the stack may be deeper. */
 };
 
 #define NG_RECORD_FRAMES_MAX 127

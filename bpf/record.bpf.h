@@ -22,6 +22,53 @@ struct ng_long_record {
 	__u64 frames[NG_RECORD_FRAMES_MAX];
 };
 
+/* A frame as its function sets it up. */
+struct ng_frame {
+	__u64 caller; /* the caller's frame; 0: there is none */
+	__u64 return_address;
+};
+
+static __always_inline bool ng_is_frameless(__u32 site)
+{
+	const __u32 *flag = bpf_map_lookup_elem(&frameless, &site);
+
+	return flag && *flag;
+}
+
+/*
+ * Walks a stack by its frame pointers. The kernel's own walk (bpf_get_stack) reads on where the last
+ * frame has 0 for its caller, and takes a page fault there for each stack: 0.8 us of 2.1.
+ *
+ * @return how many frames there are
+ */
+static __always_inline __u32 ng_walk(
+	const struct pt_regs *regs, __u32 site, __u64 *frames, const __u32 max)
+{
+	__u64 at = regs->bp;
+	__u32 count = 1;
+
+	frames[0] = regs->ip;
+	/* What is to become the frame's return address is where the stack ends. */
+	if (ng_is_frameless(site)) {
+		if (bpf_probe_read_user(&frames[1], sizeof(frames[1]), (void *)regs->sp))
+			return 1;
+		count = 2;
+	}
+	for (__u32 i = 1; i < max; i++) {
+		struct ng_frame frame;
+
+		if (i < count)
+			continue;
+		if (!at || bpf_probe_read_user(&frame, sizeof(frame), (void *)at) ||
+			!frame.return_address)
+			break;
+		frames[i] = frame.return_address;
+		count = i + 1;
+		at = frame.caller;
+	}
+	return count;
+}
+
 static __always_inline void ng_record_head(
 	struct ng_record *head, struct task_struct *task, __u32 site)
 {
@@ -35,7 +82,8 @@ static __always_inline void ng_record_head(
 
 /* With its room taken before its depth is known; what the stack does not fill is 0, which is no
  * address. */
-static __always_inline bool ng_record_long(void *ctx, const struct ng_record *head)
+static __always_inline bool ng_record_long(
+	const struct pt_regs *regs, const struct ng_record *head)
 {
 	struct ng_long_record *record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
 
@@ -43,30 +91,27 @@ static __always_inline bool ng_record_long(void *ctx, const struct ng_record *he
 		return false;
 	record->head = *head;
 	__builtin_memset(record->frames, 0, sizeof(record->frames));
-	(void)bpf_get_stack(ctx, record->frames, sizeof(record->frames), BPF_F_USER_STACK);
+	(void)ng_walk(regs, head->site, record->frames, NG_RECORD_FRAMES_MAX);
 	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
 	return true;
 }
 
-static __always_inline void ng_record_call(void *ctx, struct task_struct *task, __u32 site)
+static __always_inline void ng_record_call(
+	const struct pt_regs *regs, struct task_struct *task, __u32 site)
 {
-	struct ng_short_record record;
-	long bytes;
+	struct ng_short_record record = {}; /* kernels before 6.3 want it so */
+	__u64 count;
 
 	ng_record_head(&record.head, task, site);
-	bytes = bpf_get_stack(ctx, record.frames, sizeof(record.frames), BPF_F_USER_STACK);
-	if (bytes == sizeof(record.frames)) {
-		if (!ng_record_long(ctx, &record.head))
+	count = ng_walk(regs, site, record.frames, NG_RECORD_FRAMES_FEW);
+	if (count >= NG_RECORD_FRAMES_FEW) {
+		if (!ng_record_long(regs, &record.head))
 			ng_lose(NG_LOST_RECORDS_FULL);
-		return;
-	}
-	if (bytes < 0)
-		bytes = 0;
-	if (bytes > (long)sizeof(record.frames))
-		bytes = sizeof(record.frames); /* cannot be; the verifier wants it said */
-	if (bpf_ringbuf_output(&records, &record, sizeof(record.head) + (__u64)bytes,
-		    BPF_RB_NO_WAKEUP))
+	} else if (bpf_ringbuf_output(&records, &record,
+			   sizeof(record.head) + count * sizeof(record.frames[0]),
+			   BPF_RB_NO_WAKEUP)) {
 		ng_lose(NG_LOST_RECORDS_FULL);
+	}
 }
 
 #endif

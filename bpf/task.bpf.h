@@ -27,7 +27,9 @@ struct file {
 };
 
 struct pt_regs {
+	unsigned long bp;
 	unsigned long ip;
+	unsigned long sp;
 };
 
 struct vdso_image {

@@ -308,6 +308,15 @@ int ng_uprobe_add_site(struct ng_uprobe *engine, int image_fd, uint64_t offset, 
 	return add_site(engine, image_fd, offset, NULL, ret_site, diag);
 }
 
+void ng_uprobe_set_frameless(struct ng_uprobe *engine, uint32_t site)
+{
+	const uint32_t is_frameless = 1;
+
+	/* Beyond NG_FRAMELESS_MAX the immediate caller is missing from its stacks. */
+	(void)bpf_map_update_elem(
+		bpf_map__fd(engine->skeleton->maps.frameless), &site, &is_frameless, BPF_ANY);
+}
+
 int ng_uprobe_add_lead(struct ng_uprobe *engine, int image_fd, uint64_t offset, uint32_t leads_to,
 	uint32_t *ret_lead, struct ng_diag *diag)
 {

@@ -181,17 +181,28 @@ static int find_sites(struct ng_traced_image *image, const struct ng_wanted *wan
 	return 0;
 }
 
+/* Functions set up their frame by "push %rbp; mov %rsp,%rbp" behind the stack check, or by what
+ * stands first. */
+static bool is_frameless(const struct ng_site *site)
+{
+	return !site->delta || !strcmp(site->insn, "push");
+}
+
 /* A lead comes behind its site in the list, which has its number by then. */
 static int define_site(
 	struct ng_traced_image *image, struct ng_uprobe *engine, size_t index, struct ng_diag *diag)
 {
 	const struct ng_site *site = &image->sites.items[index];
 	const int fd = ng_image_fd(image->image);
+	int error;
 
-	return site->kind == NG_SITE_LEAD
-		       ? ng_uprobe_add_lead(engine, fd, site->offset,
-				 image->numbers[site->leads_to], &image->numbers[index], diag)
-		       : ng_uprobe_add_site(engine, fd, site->offset, &image->numbers[index], diag);
+	if (site->kind == NG_SITE_LEAD)
+		return ng_uprobe_add_lead(engine, fd, site->offset, image->numbers[site->leads_to],
+			&image->numbers[index], diag);
+	error = ng_uprobe_add_site(engine, fd, site->offset, &image->numbers[index], diag);
+	if (!error && is_frameless(site))
+		ng_uprobe_set_frameless(engine, image->numbers[index]);
+	return error;
 }
 
 static int define_sites(struct ng_traced_image *image, struct ng_uprobe *engine, bool at_symbol,
