@@ -227,6 +227,31 @@ class Stat:
         return json.loads(self.lines[-1])
 
 
+class Record:
+    """`nowgate record` beside a running target; it records when this exists."""
+
+    def __init__(self, *arguments):
+        self.process = subprocess.Popen([NOWGATE, "record", *map(str, arguments)], stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, text=True)
+        line = self.process.stderr.readline()
+        if "is recorded" not in line:
+            raise AssertionError(f"nowgate record: {line}{self.process.communicate()[1]}")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+    def finish(self):
+        """Waits for its end. @return its exit status"""
+        self.out, self.errors = self.process.communicate(timeout=BOUND_S)
+        return self.process.returncode
+
+
 def calls(report, name=None, pid=None, key="calls"):
     """Sums the calls in a report."""
     return sum(function[key] for target in report["targets"] if pid in (None, target["pid"])

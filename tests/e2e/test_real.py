@@ -1,8 +1,9 @@
 """Servers that nobody here wrote: found, counted while they serve, and left as they were."""
 import json
+import tempfile
 
 import real
-from harness import MATRIX, Stat, all_exact, calls, check, nowgate, test, text_differences
+from harness import MATRIX, Record, Stat, all_exact, calls, check, nowgate, test, text_differences
 
 REQUESTS = 200
 
@@ -86,3 +87,29 @@ def etcd_is_counted_while_it_serves():
 @test()
 def prometheus_is_counted_while_it_serves():
     is_counted_while_it_serves(real.Prometheus)
+
+
+def says_who_calls(kind, callers):
+    """Plausible callers, by name."""
+    for suite in suites():
+        with kind(suite) as server, tempfile.NamedTemporaryFile(suffix=".json") as output:
+            with Record("-p", server.pid, "--json", output.name) as run:
+                server.drive(REQUESTS)
+                run.process.send_signal(2)
+                check(run.finish(), 0, run.process)
+            recording = json.load(output)
+        what = f"{kind.package} of {suite}"
+        frames = recording["frames"]
+        check([frame for frame in frames if not frame["function"]], [], f"{what}: frames without a name")
+        names = {frames[i]["function"] for stack in recording["stacks"] for i in stack["frames"]}
+        check(callers - names, set(), f"{what}: callers that are not there")
+
+
+@test()
+def caddy_says_who_calls():
+    says_who_calls(real.Caddy, {"net/http.(*conn).serve", "net/http.(*conn).readRequest"})
+
+
+@test()
+def prometheus_says_who_calls():
+    says_who_calls(real.Prometheus, {"net/http.(*conn).serve", "net/http.(*conn).readRequest"})

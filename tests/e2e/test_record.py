@@ -3,36 +3,12 @@ import collections
 import json
 import subprocess
 
-from harness import BOUND_S, BUILD, MATRIX, NOWGATE, TOP, Target, check, check_in, go_program, newest, nowgate, test, text_differences
+from harness import (BOUND_S, BUILD, MATRIX, TOP, Record, Target, check, check_in, go_program, newest, nowgate, test,
+                     text_differences)
 
 SOURCE = TOP / "tests" / "go" / "paths" / "main.go"
 CALLS = 10  # on the first path; 228 times that on all
 FRAMES = 120  # so many are compared: 127 addresses are recorded of a stack
-
-
-class Record:
-    """`nowgate record` beside a running target; it records when this exists."""
-
-    def __init__(self, *arguments):
-        self.process = subprocess.Popen([NOWGATE, "record", *map(str, arguments)], stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, text=True)
-        line = self.process.stderr.readline()
-        if "is recorded" not in line:
-            raise AssertionError(f"nowgate record: {line}{self.process.communicate()[1]}")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
-        self.process.stderr.close()
-
-    def finish(self):
-        """Waits for its end. @return its exit status"""
-        self.out, self.errors = self.process.communicate(timeout=BOUND_S)
-        return self.process.returncode
 
 
 def record_paths(program, **outputs):
