@@ -18,14 +18,12 @@
 #include "control/plane/session.h"
 #include "core/base/cleanup.h"
 #include "core/base/clock.h"
-#include "core/base/number.h"
 #include "core/out/folded.h"
 #include "core/out/json.h"
 #include "core/out/pprof.h"
 
 #define COMMAND	   "record"
 #define LIST_MAX   64
-#define PID_MAX	   4194304 /* the kernel's PID_MAX_LIMIT */
 #define STACKS_MAX 100000
 
 static const char help[] =
@@ -91,28 +89,6 @@ struct record_run {
 	struct ng_diag diag;
 };
 
-static int set_pid(struct record_run *run, const char *text)
-{
-	const struct ng_range range = {1, PID_MAX};
-	struct ng_diag diag = NG_DIAG_INIT;
-	uint64_t pid;
-
-	if (ng_number_parse(text, range, &pid, &diag))
-		return ng_complain_usage(COMMAND, "--pid: %s", diag.text);
-	run->pid = (pid_t)pid;
-	return 0;
-}
-
-static int set_duration(struct record_run *run, const char *text)
-{
-	const struct ng_range range = {10 * NG_NS_PER_MS, 365 * 86400 * NG_NS_PER_S};
-	struct ng_diag diag = NG_DIAG_INIT;
-
-	if (ng_duration_parse(text, range, &run->duration_ns, &diag))
-		return ng_complain_usage(COMMAND, "--duration: %s", diag.text);
-	return 0;
-}
-
 static int add_function(struct record_run *run, const char *text)
 {
 	if (!*text)
@@ -127,11 +103,11 @@ static int set_option(struct record_run *run, int index, const char *value)
 {
 	switch (index) {
 	case OPTION_PID:
-		return set_pid(run, value);
+		return ng_option_pid(COMMAND, value, &run->pid);
 	case OPTION_FUNC:
 		return add_function(run, value);
 	case OPTION_DURATION:
-		return set_duration(run, value);
+		return ng_option_duration(COMMAND, "duration", value, &run->duration_ns);
 	case OPTION_OUTPUT:
 	case OPTION_FOLDED:
 	case OPTION_JSON:

@@ -11,11 +11,9 @@
 #include "control/cli/site_print.h"
 #include "control/target/process.h"
 #include "core/base/cleanup.h"
-#include "core/base/number.h"
 
 #define COMMAND	     "site"
 #define FUNCTION_MAX 256
-#define PID_MAX	     4194304 /* the kernel's PID_MAX_LIMIT */
 
 static const char help[] =
 	"Shows where a function would be probed, the code there, and why. Changes nothing, and "
@@ -60,18 +58,6 @@ static const struct ng_option option_table[] = {
 	[OPTION_HELP] = {'h', "help", NG_OPTION_FLAG, false},
 };
 
-static int set_pid(struct site_arguments *arguments, const char *text)
-{
-	const struct ng_range range = {1, PID_MAX};
-	struct ng_diag diag = NG_DIAG_INIT;
-	uint64_t pid;
-
-	if (ng_number_parse(text, range, &pid, &diag))
-		return ng_complain_usage(COMMAND, "--pid: %s", diag.text);
-	arguments->pid = (pid_t)pid;
-	return 0;
-}
-
 static int set_clock(struct site_arguments *arguments, const char *value)
 {
 	if (value && strcmp(value, "all") != 0)
@@ -86,7 +72,7 @@ static int take_option(struct site_arguments *arguments, int index, const char *
 {
 	switch (index) {
 	case OPTION_PID:
-		return set_pid(arguments, value);
+		return ng_option_pid(COMMAND, value, &arguments->pid);
 	case OPTION_CLOCK:
 		return set_clock(arguments, value);
 	case OPTION_JSON:

@@ -3,6 +3,11 @@
 #include <string.h>
 
 #include "control/cli/commands.h"
+#include "core/base/clock.h"
+#include "core/base/number.h"
+
+#define PID_MAX 4194304 /* the kernel's PID_MAX_LIMIT */
+#define YEAR_NS (365 * 86400 * NG_NS_PER_S)
 
 static int find_option(
 	const struct ng_options *options, const char *argument, const char **ret_value)
@@ -66,4 +71,26 @@ int ng_options_next(struct ng_options *options)
 		options->value = options->argv[options->next++];
 	}
 	return index;
+}
+
+int ng_option_pid(const char *command, const char *text, pid_t *ret_pid)
+{
+	const struct ng_range range = {1, PID_MAX};
+	struct ng_diag diag = NG_DIAG_INIT;
+	uint64_t pid;
+
+	if (ng_number_parse(text, range, &pid, &diag))
+		return ng_complain_usage(command, "--pid: %s", diag.text);
+	*ret_pid = (pid_t)pid;
+	return 0;
+}
+
+int ng_option_duration(const char *command, const char *name, const char *text, uint64_t *ret_ns)
+{
+	const struct ng_range range = {10 * NG_NS_PER_MS, YEAR_NS};
+	struct ng_diag diag = NG_DIAG_INIT;
+
+	if (ng_duration_parse(text, range, ret_ns, &diag))
+		return ng_complain_usage(command, "--%s: %s", name, diag.text);
+	return 0;
 }

@@ -4,6 +4,8 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
 
 enum ng_option_value {
 	NG_OPTION_FLAG,
@@ -41,5 +43,12 @@ struct ng_options {
  * @return its index in the table, NG_OPTIONS_END or NG_OPTIONS_ERROR
  */
 int ng_options_next(struct ng_options *options);
+
+/** Reads a pid; what is wrong with it is printed. @return 0, or the exit code */
+int ng_option_pid(const char *command, const char *text, pid_t *ret_pid);
+
+/** Reads how long something is to take, 10 ms to a year. @param name the option's @return 0, or the
+ * exit code */
+int ng_option_duration(const char *command, const char *name, const char *text, uint64_t *ret_ns);
 
 #endif

@@ -4,11 +4,7 @@
 
 #include "control/cli/commands.h"
 #include "control/cli/options.h"
-#include "core/base/clock.h"
 #include "core/base/number.h"
-
-#define PID_MAX 4194304 /* the kernel's PID_MAX_LIMIT */
-#define DAY_NS	(86400 * NG_NS_PER_S)
 
 const char ng_stat_help[] =
 	"Counts calls of a function, every one, in running processes or in a command.\n"
@@ -95,30 +91,19 @@ static int add_text(const char *list[], size_t *count, const char *text, const c
 
 static int add_pid(struct ng_stat_arguments *arguments, const char *text)
 {
-	const struct ng_range range = {1, PID_MAX};
-	struct ng_diag diag = NG_DIAG_INIT;
-	uint64_t pid;
+	pid_t pid;
+	const int code = ng_option_pid(NG_STAT_COMMAND, text, &pid);
 
-	if (ng_number_parse(text, range, &pid, &diag))
-		return ng_complain_usage(NG_STAT_COMMAND, "--pid: %s", diag.text);
+	if (code)
+		return code;
 	for (size_t i = 0; i < arguments->pid_count; i++) {
-		if (arguments->pids[i] == (pid_t)pid)
+		if (arguments->pids[i] == pid)
 			return ng_complain_usage(NG_STAT_COMMAND, "--pid %s is given twice", text);
 	}
 	if (arguments->pid_count == NG_STAT_LIST_MAX)
 		return ng_complain_usage(
 			NG_STAT_COMMAND, "--pid stands more than %d times", NG_STAT_LIST_MAX);
-	arguments->pids[arguments->pid_count++] = (pid_t)pid;
-	return 0;
-}
-
-static int set_time(uint64_t *ret_ns, const char *text, const char *option)
-{
-	const struct ng_range range = {10 * NG_NS_PER_MS, 365 * DAY_NS};
-	struct ng_diag diag = NG_DIAG_INIT;
-
-	if (ng_duration_parse(text, range, ret_ns, &diag))
-		return ng_complain_usage(NG_STAT_COMMAND, "--%s: %s", option, diag.text);
+	arguments->pids[arguments->pid_count++] = pid;
 	return 0;
 }
 
@@ -188,9 +173,11 @@ static int set_option(struct ng_stat_arguments *arguments, int index, const char
 	case OPTION_EXE:
 		return add_text(arguments->exes, &arguments->exe_count, value, "exe");
 	case OPTION_DURATION:
-		return set_time(&arguments->duration_ns, value, "duration");
+		return ng_option_duration(
+			NG_STAT_COMMAND, "duration", value, &arguments->duration_ns);
 	case OPTION_INTERVAL:
-		return set_time(&arguments->interval_ns, value, "interval");
+		return ng_option_duration(
+			NG_STAT_COMMAND, "interval", value, &arguments->interval_ns);
 	case OPTION_OUTPUT:
 		arguments->output = value;
 		return 0;

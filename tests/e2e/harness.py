@@ -196,16 +196,14 @@ def stat_command(*command, options=()):
     return report, run.stdout, run.returncode
 
 
-class Stat:
-    """`nowgate stat` beside running targets; counting has begun when this exists."""
+class Beside:
+    """A command of nowgate's beside running targets; it has begun when this exists."""
 
-    def __init__(self, *arguments):
-        command = [NOWGATE, "stat", "--json", "-I", "20ms", *map(str, arguments)]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        self.lines = [self.process.stdout.readline()]
-        if not self.lines[0]:
-            self.process.wait()
-            raise AssertionError(f"nowgate stat: {self.process.stderr.read()}")
+    def __init__(self, word, begun, *arguments):
+        """@param begun the name of the stream that says so in its first line"""
+        self.process = subprocess.Popen([NOWGATE, word, *map(str, arguments)], stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, text=True)
+        self.lines = [getattr(self.process, begun).readline()]
 
     def __enter__(self):
         return self
@@ -215,6 +213,16 @@ class Stat:
         self.process.wait()
         self.process.stdout.close()
         self.process.stderr.close()
+
+
+class Stat(Beside):
+    """`nowgate stat` that counts."""
+
+    def __init__(self, *arguments):
+        super().__init__("stat", "stdout", "--json", "-I", "20ms", *arguments)
+        if not self.lines[0]:
+            self.process.wait()
+            raise AssertionError(f"nowgate stat: {self.process.stderr.read()}")
 
     def interrupt(self):
         self.process.send_signal(2)
@@ -227,24 +235,13 @@ class Stat:
         return json.loads(self.lines[-1])
 
 
-class Record:
-    """`nowgate record` beside a running target; it records when this exists."""
+class Record(Beside):
+    """`nowgate record` that records."""
 
     def __init__(self, *arguments):
-        self.process = subprocess.Popen([NOWGATE, "record", *map(str, arguments)], stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, text=True)
-        line = self.process.stderr.readline()
-        if "is recorded" not in line:
-            raise AssertionError(f"nowgate record: {line}{self.process.communicate()[1]}")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
-        self.process.stderr.close()
+        super().__init__("record", "stderr", *arguments)
+        if "is recorded" not in self.lines[0]:
+            raise AssertionError(f"nowgate record: {self.lines[0]}{self.process.communicate()[1]}")
 
     def finish(self):
         """Waits for its end. @return its exit status"""
