@@ -18,6 +18,7 @@
 #include "control/plane/session.h"
 #include "core/base/cleanup.h"
 #include "core/base/clock.h"
+#include "core/out/flame.h"
 #include "core/out/folded.h"
 #include "core/out/json.h"
 #include "core/out/pprof.h"
@@ -37,6 +38,7 @@ static const char help[] =
 	"Output (a summary goes to stdout)\n"
 	"  -o, --output FILE    a profile for `go tool pprof`\n"
 	"      --folded FILE    a line for each stack, with its count, for flame graph tools\n"
+	"      --svg FILE       a flame graph for a browser: search, and zoom by a click\n"
 	"      --json FILE      all of it as one JSON document\n"
 	"  -h, --help\n"
 	"\n"
@@ -50,6 +52,7 @@ enum option_index {
 	OPTION_DURATION,
 	OPTION_OUTPUT,
 	OPTION_FOLDED,
+	OPTION_SVG,
 	OPTION_JSON,
 	OPTION_HELP,
 };
@@ -60,6 +63,7 @@ static const struct ng_option option_table[] = {
 	[OPTION_DURATION] = {'d', "duration", NG_OPTION_VALUE, false},
 	[OPTION_OUTPUT] = {'o', "output", NG_OPTION_VALUE, false},
 	[OPTION_FOLDED] = {0, "folded", NG_OPTION_VALUE, false},
+	[OPTION_SVG] = {0, "svg", NG_OPTION_VALUE, false},
 	[OPTION_JSON] = {0, "json", NG_OPTION_VALUE, false},
 	[OPTION_HELP] = {'h', "help", NG_OPTION_FLAG, false},
 };
@@ -68,6 +72,7 @@ static const struct ng_option option_table[] = {
 enum output {
 	OUTPUT_PPROF,
 	OUTPUT_FOLDED,
+	OUTPUT_SVG,
 	OUTPUT_JSON,
 	OUTPUTS,
 };
@@ -110,6 +115,7 @@ static int set_option(struct record_run *run, int index, const char *value)
 		return ng_option_duration(COMMAND, "duration", value, &run->duration_ns);
 	case OPTION_OUTPUT:
 	case OPTION_FOLDED:
+	case OPTION_SVG:
 	case OPTION_JSON:
 		if (!*value)
 			return ng_complain_usage(
@@ -252,6 +258,7 @@ static int write_outputs(struct record_run *run, const struct ng_profile *profil
 		const struct ng_profile *profile, int fd, struct ng_diag *diag) = {
 		[OUTPUT_PPROF] = ng_pprof_write,
 		[OUTPUT_FOLDED] = ng_folded_write,
+		[OUTPUT_SVG] = ng_flame_write,
 		[OUTPUT_JSON] = write_text,
 	};
 	int first_error = 0;
@@ -324,7 +331,7 @@ static int run_all(struct record_run *run)
 
 int ng_cmd_record(int argc, char **argv)
 {
-	struct record_run run = {.fds = {-1, -1, -1}, .signal_fd = -1, .diag = NG_DIAG_INIT};
+	struct record_run run = {.fds = {-1, -1, -1, -1}, .signal_fd = -1, .diag = NG_DIAG_INIT};
 	int code = read_arguments(&run, argc, argv);
 
 	if (code)

@@ -2,16 +2,15 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "core/base/cleanup.h"
+#include "core/out/buffer.h"
 #include "core/out/intern.h"
 #include "core/out/sink.h"
 #include "core/out/text.h"
 
-static void put_name(FILE *out, const struct ng_profile_frame *frame)
+static void put_name(struct ng_buffer *line, const struct ng_profile_frame *frame)
 {
 	char room[NG_FRAME_NAME_SIZE];
 	const char *name = ng_profile_frame_name(frame, room);
@@ -21,45 +20,45 @@ static void put_name(FILE *out, const struct ng_profile_frame *frame)
 	/* Bytes that are no UTF-8 are kept: nothing here depends on them. */
 	for (; (length = ng_text_decode(name, &code)); name += length)
 		if (code == ';')
-			(void)fputc(':', out);
+			ng_buffer_puts(line, ":");
 		else if (ng_text_is_control(code))
-			(void)fputc(' ', out);
+			ng_buffer_puts(line, " ");
 		else
-			(void)fwrite(name, 1, length, out);
+			ng_buffer_put(line, name, length);
 }
 
-/* @return a stack's line, without its calls; to be freed; NULL where memory is out */
-static char *fold(const struct ng_profile_stack *stack)
+/* A stack's line, without its calls. */
+static void fold(const struct ng_profile_stack *stack, struct ng_buffer *line)
 {
-	char *text = NULL, *line = NULL;
-	size_t size, count;
+	size_t count;
 	const struct ng_profile_frame *frames = ng_profile_stack_frames(stack, &count);
-	FILE *out = open_memstream(&text, &size);
 
-	if (!out)
-		return NULL;
 	for (size_t i = count; i-- > 0;) {
-		put_name(out, &frames[i]);
+		put_name(line, &frames[i]);
 		if (i)
-			(void)fputc(';', out);
+			ng_buffer_puts(line, ";");
 	}
-	(void)ng_text_finish(out, &text, &line); /* NULL says it */
-	return line;
 }
 
 /* Sums calls by line. */
 static int fold_all(const struct ng_profile *profile, struct ng_intern *lines, double *calls)
 {
-	for (size_t i = 0; i < profile->stack_count; i++) {
-		NG_CLEANUP_FREE char *line = fold(&profile->stacks[i]);
-		uint32_t number = 0;
-		int error = line ? ng_intern_add_text(lines, line, &number) : -ENOMEM;
+	struct ng_buffer line = {0};
+	int error = 0;
 
-		if (error)
-			return error;
-		calls[number] += profile->stacks[i].calls;
+	for (size_t i = 0; i < profile->stack_count && !error; i++) {
+		uint32_t number = 0;
+
+		ng_buffer_clear(&line);
+		fold(&profile->stacks[i], &line);
+		error = line.error;
+		if (!error)
+			error = ng_intern_add(lines, line.text, line.length, &number);
+		if (!error)
+			calls[number] += profile->stacks[i].calls;
 	}
-	return 0;
+	ng_buffer_release(&line);
+	return error;
 }
 
 int ng_folded_write(const struct ng_profile *profile, int fd, struct ng_diag *diag)

@@ -86,7 +86,8 @@ int ng_intern_add(struct ng_intern *intern, const void *bytes, size_t length, ui
 		entry.bytes = malloc(length + 1);
 		if (!entry.bytes)
 			return -ENOMEM;
-		memcpy(entry.bytes, bytes, length);
+		if (length)
+			memcpy(entry.bytes, bytes, length);
 		entry.bytes[length] = '\0';
 		intern->entries[intern->count++] = entry;
 		*place = intern->count;

@@ -25,6 +25,7 @@ void ng_intern_release(struct ng_intern *intern);
 /**
  * The number of these bytes.
  *
+ * @param bytes may be NULL where the length is 0
  * @param ret_number 0 for the first that were added, and so on: it is new where that is what
  *        intern->count was before
  * @return 0; -ENOMEM; -E2BIG above 2^31 of them

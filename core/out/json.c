@@ -3,13 +3,10 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include <jansson.h>
 
-#include "core/base/cleanup.h"
+#include "core/out/buffer.h"
 #include "core/out/intern.h"
 #include "core/out/text.h"
 
@@ -20,12 +17,16 @@
 
 static json_t *text_or_null(const char *text)
 {
-	NG_CLEANUP_FREE char *line = NULL;
+	struct ng_buffer line = {0};
+	json_t *string = NULL;
 
-	if (!text)
+	if (!text || !text[0])
 		return json_null();
-	line = ng_text_to_line(text);
-	return line ? json_string(line) : NULL;
+	ng_text_put_line(&line, text);
+	if (!line.error)
+		string = json_stringn(line.text, line.length);
+	ng_buffer_release(&line);
+	return string;
 }
 
 static json_t *number(uint64_t value)
@@ -45,16 +46,20 @@ static json_t *address(uint64_t value)
 
 static json_t *losses(const struct ng_profile *profile)
 {
+	struct ng_buffer cause = {0};
 	json_t *object = json_object();
 
-	for (size_t i = 0; i < profile->loss_count; i++) {
-		NG_CLEANUP_FREE char *cause = ng_text_to_line(profile->losses[i].cause);
-
-		if (!cause || json_object_set_new(object, cause, number(profile->losses[i].hits))) {
+	for (size_t i = 0; i < profile->loss_count && object; i++) {
+		ng_buffer_clear(&cause);
+		ng_text_put_line(&cause, profile->losses[i].cause);
+		ng_buffer_put(&cause, "", 0); /* there is a text then */
+		if (cause.error ||
+			json_object_set_new(object, cause.text, number(profile->losses[i].hits))) {
 			json_decref(object);
-			return NULL;
+			object = NULL;
 		}
 	}
+	ng_buffer_release(&cause);
 	return object;
 }
 
@@ -91,42 +96,64 @@ static json_t *mappings(const struct ng_profile *profile)
 
 static json_t *frame_object(const struct ng_profile_frame *frame)
 {
-	const bool is_named = frame->function && frame->function[0];
-
 	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "function",
-		text_or_null(is_named ? frame->function : NULL), "file", text_or_null(frame->file),
-		"line", number_or_null(frame->line), "start_line",
-		number_or_null(frame->start_line), "address",
-		frame->address ? address(frame->address) : json_null(), "mapping",
+		text_or_null(frame->function), "file", text_or_null(frame->file), "line",
+		number_or_null(frame->line), "start_line", number_or_null(frame->start_line),
+		"address", frame->address ? address(frame->address) : json_null(), "mapping",
 		frame->mapping == NG_FRAME_NO_MAPPING ? json_null() : number(frame->mapping),
 		"is_inlined", frame->is_inlined);
 }
 
-/* Frames are told apart by how they are written. @return its place, as JSON */
-static json_t *frame_place(
-	const struct ng_profile_frame *frame, struct ng_intern *seen, json_t *frames)
-{
-	json_t *object = frame_object(frame);
-	NG_CLEANUP_FREE char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
-	const uint32_t before = seen->count;
-	uint32_t place = 0;
+/* What a frame is told apart by; hashed as bytes, so without padding. */
+struct frame_key {
+	uint64_t address;
+	uint32_t function; /* in the texts, as the file */
+	uint32_t file;
+	uint32_t line;
+	uint32_t start_line;
+	uint32_t mapping;
+	uint32_t is_inlined;
+};
 
-	if (!text || ng_intern_add_text(seen, text, &place) ||
-		(seen->count > before && json_array_append(frames, object))) {
-		json_decref(object);
+/* Frames that were met, in the order of the document. */
+struct frames {
+	json_t *array;
+	struct ng_intern keys;
+	struct ng_intern texts;
+};
+
+static int add_text(struct frames *frames, const char *text, uint32_t *ret_number)
+{
+	return ng_intern_add_text(&frames->texts, text ? text : "", ret_number);
+}
+
+/* @return its place, as JSON */
+static json_t *frame_place(const struct ng_profile_frame *frame, struct frames *frames)
+{
+	const uint32_t before = frames->keys.count;
+	struct frame_key key = {.address = frame->address,
+		.line = frame->line,
+		.start_line = frame->start_line,
+		.mapping = frame->mapping,
+		.is_inlined = frame->is_inlined};
+	uint32_t place;
+
+	if (add_text(frames, frame->function, &key.function) ||
+		add_text(frames, frame->file, &key.file) ||
+		ng_intern_add(&frames->keys, &key, sizeof(key), &place))
 		return NULL;
-	}
-	json_decref(object);
+	if (place == before && json_array_append_new(frames->array, frame_object(frame)))
+		return NULL;
 	return json_integer(place);
 }
 
-static json_t *stack_object(const struct ng_profile_stack *stack, uint64_t calls,
-	struct ng_intern *seen, json_t *frames)
+static json_t *stack_object(
+	const struct ng_profile_stack *stack, uint64_t calls, struct frames *frames)
 {
 	json_t *places = json_array();
 
 	for (size_t i = 0; i < stack->frame_count; i++)
-		if (json_array_append_new(places, frame_place(&stack->frames[i], seen, frames))) {
+		if (json_array_append_new(places, frame_place(&stack->frames[i], frames))) {
 			json_decref(places);
 			return NULL;
 		}
@@ -134,24 +161,25 @@ static json_t *stack_object(const struct ng_profile_stack *stack, uint64_t calls
 		"calls", number(calls), "cost_ns", number(stack->cost_ns));
 }
 
-/* Fills frames on the way. */
-static json_t *stacks(const struct ng_profile *profile, json_t *frames)
+/* Fills frames_array on the way. */
+static json_t *stacks(const struct ng_profile *profile, json_t *frames_array)
 {
+	struct frames frames = {.array = frames_array};
 	struct ng_rounder rounder = {0};
-	struct ng_intern seen = {0};
 	json_t *array = json_array();
 
 	for (size_t i = 0; i < profile->stack_count; i++) {
 		const struct ng_profile_stack *stack = &profile->stacks[i];
 		const uint64_t calls = ng_rounder_next(&rounder, stack->calls);
 
-		if (json_array_append_new(array, stack_object(stack, calls, &seen, frames))) {
+		if (json_array_append_new(array, stack_object(stack, calls, &frames))) {
 			json_decref(array);
 			array = NULL;
 			break;
 		}
 	}
-	ng_intern_release(&seen);
+	ng_intern_release(&frames.keys);
+	ng_intern_release(&frames.texts);
 	return array;
 }
 
@@ -178,20 +206,25 @@ static json_t *document(const struct ng_profile *profile, const struct ng_profil
 		comments(profile), "mappings", mappings(profile), "frames", frames, "stacks", all);
 }
 
+static int add_piece(const char *bytes, size_t length, void *context)
+{
+	ng_buffer_put(context, bytes, length);
+	return 0; /* the buffer keeps the error: json_dumps() overlooks some of its own */
+}
+
 int ng_profile_json(const struct ng_profile *profile, char **ret_text, struct ng_diag *diag)
 {
+	struct ng_buffer text = {0};
 	struct ng_profile_total total;
 	int error = ng_profile_check(profile, &total, diag);
 	json_t *root;
-	char *text;
 
 	if (error)
 		return error;
 	root = document(profile, &total);
-	text = root ? json_dumps(root, JSON_COMPACT) : NULL;
+	if (!root || json_dump_callback(root, add_piece, &text, JSON_COMPACT))
+		text.error = -ENOMEM;
 	json_decref(root);
-	if (!text)
-		return ng_diag_set(diag, -ENOMEM, "no memory for the profile as JSON");
-	*ret_text = text;
-	return 0;
+	error = ng_buffer_finish(&text, ret_text);
+	return error ? ng_diag_set(diag, error, "no memory for the profile as JSON") : 0;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/base/cleanup.h"
+#include "core/out/buffer.h"
 #include "core/out/intern.h"
 #include "core/out/pprof.pb-c.h"
 #include "core/out/sink.h"
@@ -60,6 +61,7 @@ struct writer {
 	struct ng_intern functions; /* struct function_key */
 	struct ng_intern locations; /* struct location_key */
 	struct resolved *resolved;  /* by mapping */
+	struct ng_buffer line;	    /* room for a string */
 
 	uint64_t *ids;		  /* room for the longest stack's locations */
 	struct location_key *key; /* … its frames, all in one location */
@@ -69,12 +71,15 @@ struct writer {
 
 static uint32_t add_string(struct writer *writer, const char *text)
 {
-	NG_CLEANUP_FREE char *line = ng_text_to_line(text ? text : "");
 	uint32_t number = 0;
 
+	ng_buffer_clear(&writer->line);
+	ng_text_put_line(&writer->line, text ? text : "");
 	if (!writer->error)
-		writer->error =
-			line ? ng_intern_add_text(&writer->strings, line, &number) : -ENOMEM;
+		writer->error = writer->line.error;
+	if (!writer->error)
+		writer->error = ng_intern_add(
+			&writer->strings, writer->line.text, writer->line.length, &number);
 	return number;
 }
 
@@ -334,6 +339,7 @@ static int writer_release(struct writer *writer, int error, struct ng_diag *diag
 	ng_intern_release(&writer->strings);
 	ng_intern_release(&writer->functions);
 	ng_intern_release(&writer->locations);
+	ng_buffer_release(&writer->line);
 	free(writer->resolved);
 	free(writer->ids);
 	free(writer->key);

@@ -4,10 +4,9 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "core/base/clock.h"
+#include "core/out/buffer.h"
 #include "core/out/text.h"
 
 /* Up to here a double holds each whole number; formats have 64 bits with a sign. */
@@ -77,67 +76,63 @@ const char *ng_profile_frame_name(
 	return room;
 }
 
-static void put_field(FILE *out, const char *key, const char *text)
+static void put_field(struct ng_buffer *out, const char *key, const char *text)
 {
 	if (!text)
 		return;
-	(void)fprintf(out, "%s: ", key);
+	ng_buffer_printf(out, "%s: ", key);
 	ng_text_put_line(out, text);
-	(void)fputc('\n', out);
+	ng_buffer_puts(out, "\n");
 }
 
-static void put_calls(
-	FILE *out, const struct ng_profile *profile, const struct ng_profile_total *total)
+static void put_calls(struct ng_buffer *out, const struct ng_profile *profile,
+	const struct ng_profile_total *total)
 {
 	const uint64_t calls = (uint64_t)(total->calls + 0.5);
 
 	if (!profile->is_estimate)
-		(void)fprintf(out, "calls: %" PRIu64 ", counted", calls);
+		ng_buffer_printf(out, "calls: %" PRIu64 ", counted", calls);
 	else if (isinf(profile->high_calls))
-		(void)fprintf(out, "calls: %" PRIu64 ", an estimate: %.0f or more (95 %%)", calls,
-			floor(profile->low_calls));
+		ng_buffer_printf(out, "calls: %" PRIu64 ", an estimate: %.0f or more (95 %%)",
+			calls, floor(profile->low_calls));
 	else
-		(void)fprintf(out, "calls: %" PRIu64 ", an estimate: %.0f to %.0f (95 %%)", calls,
-			floor(profile->low_calls), ceil(profile->high_calls));
-	(void)fprintf(out, "; hits recorded: %" PRIu64 "\n", total->hits);
+		ng_buffer_printf(out, "calls: %" PRIu64 ", an estimate: %.0f to %.0f (95 %%)",
+			calls, floor(profile->low_calls), ceil(profile->high_calls));
+	ng_buffer_printf(out, "; hits recorded: %" PRIu64 "\n", total->hits);
 }
 
-static void put_losses(FILE *out, const struct ng_profile *profile)
+static void put_losses(struct ng_buffer *out, const struct ng_profile *profile)
 {
 	const char *separator = "";
 
-	(void)fputs("hits lost: ", out);
+	ng_buffer_puts(out, "hits lost: ");
 	for (size_t i = 0; i < profile->loss_count; i++) {
 		if (!profile->losses[i].hits)
 			continue;
-		(void)fprintf(out, "%s%" PRIu64 " ", separator, profile->losses[i].hits);
+		ng_buffer_printf(out, "%s%" PRIu64 " ", separator, profile->losses[i].hits);
 		ng_text_put_line(out, profile->losses[i].cause);
 		separator = ", ";
 	}
-	(void)fputs(separator[0] ? "\n" : "none\n", out);
+	ng_buffer_puts(out, separator[0] ? "\n" : "none\n");
 }
 
 int ng_profile_notes(
 	const struct ng_profile *profile, const struct ng_profile_total *total, char **ret_text)
 {
-	char *text = NULL;
-	size_t size;
-	FILE *out = open_memstream(&text, &size);
+	struct ng_buffer notes = {0};
 
-	if (!out)
-		return -ENOMEM;
-	put_field(out, "function", profile->function);
-	put_field(out, "executable", profile->exe);
+	put_field(&notes, "function", profile->function);
+	put_field(&notes, "executable", profile->exe);
 	if (profile->pid)
-		(void)fprintf(out, "pid: %" PRIu32 "\n", profile->pid);
-	put_field(out, "mode", profile->mode);
-	put_calls(out, profile, total);
-	(void)fprintf(out, "cost: %.3f ms of CPU time, in %.3f s\n", (double)total->cost_ns / 1e6,
-		(double)profile->duration_ns / NG_NS_PER_S);
-	put_losses(out, profile);
+		ng_buffer_printf(&notes, "pid: %" PRIu32 "\n", profile->pid);
+	put_field(&notes, "mode", profile->mode);
+	put_calls(&notes, profile, total);
+	ng_buffer_printf(&notes, "cost: %.3f ms of CPU time, in %.3f s\n",
+		(double)total->cost_ns / 1e6, (double)profile->duration_ns / NG_NS_PER_S);
+	put_losses(&notes, profile);
 	for (size_t i = 0; i < profile->comment_count; i++)
-		put_field(out, "comment", profile->comments[i]);
-	return ng_text_finish(out, &text, ret_text);
+		put_field(&notes, "comment", profile->comments[i]);
+	return ng_buffer_finish(&notes, ret_text);
 }
 
 uint64_t ng_rounder_next(struct ng_rounder *rounder, double calls)

@@ -1,8 +1,5 @@
 #include "core/out/text.h"
 
-#include <errno.h>
-#include <stdlib.h>
-
 static bool is_continued(const unsigned char *bytes, size_t length)
 {
 	for (size_t i = 1; i < length; i++)
@@ -49,41 +46,16 @@ bool ng_text_is_control(uint32_t code)
 	       code == 0xfffe || code == 0xffff;
 }
 
-void ng_text_put_line(FILE *out, const char *text)
+void ng_text_put_line(struct ng_buffer *buffer, const char *text)
 {
 	uint32_t code;
 	size_t length;
 
 	for (; (length = ng_text_decode(text, &code)); text += length)
 		if (ng_text_is_control(code))
-			(void)fputc(' ', out);
+			ng_buffer_puts(buffer, " ");
 		else if (code == NG_TEXT_BAD)
-			(void)fputs(NG_TEXT_BAD_UTF8, out);
+			ng_buffer_puts(buffer, NG_TEXT_BAD_UTF8);
 		else
-			(void)fwrite(text, 1, length, out);
-}
-
-int ng_text_finish(FILE *out, char **text, char **ret_text)
-{
-	const bool is_whole = !ferror(out);
-
-	if (fclose(out) || !is_whole) {
-		free(*text);
-		return -ENOMEM;
-	}
-	*ret_text = *text;
-	return 0;
-}
-
-char *ng_text_to_line(const char *text)
-{
-	char *line = NULL, *whole = NULL;
-	size_t size;
-	FILE *out = open_memstream(&line, &size);
-
-	if (!out)
-		return NULL;
-	ng_text_put_line(out, text);
-	(void)ng_text_finish(out, &line, &whole); /* NULL says it */
-	return whole;
+			ng_buffer_put(buffer, text, length);
 }

@@ -118,9 +118,11 @@ struct ng_profile *sample_many(size_t stack_count)
 		(void)snprintf(names[i], NAME_SIZE, "example.org/p%zu.(*T).f%zu", i % 20, i);
 	for (size_t i = 0; i < stack_count; i++)
 		for (size_t depth = 0; depth < DEPTH; depth++) {
-			/* The outer half is shared; then all of it goes its own way. */
-			const size_t name =
-				depth < DEPTH / 2 ? 7 * i + 31 * depth + i / 997 : depth;
+			/* The outer half is shared; the next two tell the stacks apart. */
+			const size_t name = depth >= DEPTH / 2	     ? depth
+					    : depth == DEPTH / 2 - 1 ? i % COUNT(names)
+					    : depth == DEPTH / 2 - 2 ? i / COUNT(names)
+								     : 7 * i + 31 * depth;
 
 			frames[i * DEPTH + depth] = (struct ng_profile_frame){
 				.function = names[name % COUNT(names)],

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "core/base/cleanup.h"
+#include "core/out/flame.h"
 #include "core/out/folded.h"
 #include "core/out/json.h"
 #include "core/out/pprof.h"
@@ -31,6 +32,8 @@ static int write_as(const char *format, const struct ng_profile *profile, struct
 		return ng_pprof_write(profile, STDOUT_FILENO, diag);
 	if (!strcmp(format, "folded"))
 		return ng_folded_write(profile, STDOUT_FILENO, diag);
+	if (!strcmp(format, "flame"))
+		return ng_flame_write(profile, STDOUT_FILENO, diag);
 	if (!strcmp(format, "json"))
 		return write_json(profile, STDOUT_FILENO, diag);
 	return ng_diag_set(diag, -EINVAL, "there is no format '%s'", format);

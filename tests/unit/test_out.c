@@ -12,59 +12,23 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <jansson.h>
-#include <zlib.h>
 
 #include "core/base/cleanup.h"
+#include "core/out/flame.h"
 #include "core/out/folded.h"
 #include "core/out/intern.h"
 #include "core/out/json.h"
 #include "core/out/pprof.h"
-#include "core/out/pprof.pb-c.h"
 #include "core/out/text.h"
 #include "tests/out/sample.h"
+#include "tests/out/written.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 #define NO_MAPPING .mapping = NG_FRAME_NO_MAPPING
-
-typedef int writer(const struct ng_profile *profile, int fd, struct ng_diag *diag);
-typedef Perftools__Profiles__Profile message;
-
-static int new_file(void)
-{
-	int fd = memfd_create("out", MFD_CLOEXEC);
-
-	assert_true(fd >= 0);
-	return fd;
-}
-
-/* What it writes, inflated if need be; to be freed. */
-static char *written(writer *write_it, const struct ng_profile *profile, size_t *ret_bytes)
-{
-	const size_t room = 64 << 20;
-	struct ng_diag diag = NG_DIAG_INIT;
-	char *text = malloc(room);
-	int fd = new_file(), bytes;
-	gzFile file;
-
-	assert_non_null(text);
-	assert_int_equal(write_it(profile, fd, &diag), 0);
-	assert_string_equal(diag.text, "");
-	assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
-	file = gzdopen(fd, "rb");
-	assert_non_null(file);
-	bytes = gzread(file, text, (unsigned int)room - 1);
-	assert_true(bytes >= 0);
-	assert_int_equal(gzdirect(file), write_it != ng_pprof_write);
-	assert_int_equal(gzclose_r(file), Z_OK); /* its checksum is right */
-	text[bytes] = '\0';
-	*ret_bytes = (size_t)bytes;
-	return text;
-}
 
 static void assert_folds_to(const struct ng_profile *profile, const char *wanted)
 {
@@ -106,11 +70,13 @@ static void text_is_decoded_with_mistrust(void **state)
 		assert_int_equal(ng_text_decode(cases[i].text, &code), cases[i].length);
 		assert_int_equal(code, cases[i].code);
 	}
-	char *line = ng_text_to_line("a\nb\tc\x7f\xc2\x85\xff\xe2\x80\xa8"
-				     "d \xc3\xa4");
+	struct ng_buffer line = {0};
 
-	assert_string_equal(line, "a b c  " NG_TEXT_BAD_UTF8 " d \xc3\xa4");
-	free(line);
+	ng_text_put_line(&line, "a\nb\tc\x7f\xc2\x85\xff\xe2\x80\xa8"
+				"d \xc3\xa4");
+	assert_int_equal(line.error, 0);
+	assert_string_equal(line.text, "a b c  " NG_TEXT_BAD_UTF8 " d \xc3\xa4");
+	ng_buffer_release(&line);
 }
 
 static void the_same_bytes_have_the_same_number(void **state)
@@ -155,7 +121,7 @@ static void roundings_add_up(void **state)
 static void what_cannot_be_written_is_refused(void **state)
 {
 	static const double bad_calls[] = {-1, NAN, INFINITY, 1e16};
-	static writer *const writers[] = {ng_pprof_write, ng_folded_write};
+	static writer *const writers[] = {ng_pprof_write, ng_folded_write, ng_flame_write};
 	const struct ng_profile_frame frame = {.function = "f", .mapping = 1};
 	const struct ng_profile_mapping mapping = {.start = 0};
 	struct ng_profile_stack stack = {&frame, 1, .hits = 1};
@@ -207,209 +173,6 @@ static void folded_names_stay_on_their_line(void **state)
 	(void)state;
 	assert_folds_to(&(struct ng_profile){.stacks = &stack, .stack_count = 1},
 		"\xff ;[unknown];a:b c d 1\n");
-}
-
-static message *unpacked(const struct ng_profile *profile)
-{
-	size_t bytes;
-	NG_CLEANUP_FREE char *text = written(ng_pprof_write, profile, &bytes);
-	message *pprof = perftools__profiles__profile__unpack(NULL, bytes, (uint8_t *)text);
-
-	assert_non_null(pprof);
-	assert_string_equal(pprof->string_table[0], "");
-	return pprof;
-}
-
-static const char *string_of(const message *pprof, int64_t number)
-{
-	assert_true(number >= 0 && (size_t)number < pprof->n_string_table);
-	return pprof->string_table[number];
-}
-
-/* Ids count from 1, in the order of the tables. */
-static const Perftools__Profiles__Location *location_of(
-	const message *pprof, size_t stack, size_t place)
-{
-	const Perftools__Profiles__Sample *sample = pprof->sample[stack];
-
-	assert_true(place < sample->n_location_id);
-	assert_true(sample->location_id[place] >= 1);
-	assert_true(sample->location_id[place] <= pprof->n_location);
-	assert_int_equal(
-		pprof->location[sample->location_id[place] - 1]->id, sample->location_id[place]);
-	return pprof->location[sample->location_id[place] - 1];
-}
-
-static void assert_line(const message *pprof, const Perftools__Profiles__Line *line,
-	const struct ng_profile_frame *frame)
-{
-	const Perftools__Profiles__Function *function;
-
-	assert_true(line->function_id >= 1 && line->function_id <= pprof->n_function);
-	function = pprof->function[line->function_id - 1];
-	assert_int_equal(function->id, line->function_id);
-	assert_int_equal(line->line, frame->line);
-	assert_string_equal(string_of(pprof, function->name), frame->function);
-	assert_string_equal(string_of(pprof, function->system_name), frame->function);
-	assert_string_equal(string_of(pprof, function->filename), frame->file ? frame->file : "");
-	assert_int_equal(function->start_line, frame->start_line);
-}
-
-static void assert_sample(const message *pprof, const struct ng_profile *profile, size_t index)
-{
-	const struct ng_profile_stack *stack = &profile->stacks[index];
-	size_t place = 0, line = 0;
-
-	for (size_t i = 0; i < stack->frame_count; i++) {
-		const struct ng_profile_frame *frame = &stack->frames[i];
-		const Perftools__Profiles__Location *location = location_of(pprof, index, place);
-
-		assert_int_equal(location->address, frame->address);
-		assert_int_equal(location->mapping_id, frame->mapping + 1);
-		if (frame->function) {
-			assert_true(line < location->n_line);
-			assert_line(pprof, location->line[line++], frame);
-		}
-		if (frame->is_inlined)
-			continue;
-		assert_int_equal(location->n_line, line);
-		place++;
-		line = 0;
-	}
-	if (stack->frame_count)
-		assert_int_equal(pprof->sample[index]->n_location_id, place);
-}
-
-static void pprof_says_what_was_found(void **state)
-{
-	static const int64_t calls[SAMPLE_STACKS] = {1000, 500, 100, 200, 100};
-	message *pprof = unpacked(&sample_profile);
-
-	(void)state;
-	assert_int_equal(pprof->n_sample, SAMPLE_STACKS);
-	for (size_t i = 0; i < SAMPLE_STACKS; i++) {
-		assert_sample(pprof, &sample_profile, i);
-		assert_int_equal(pprof->sample[i]->n_value, 2);
-		assert_int_equal(pprof->sample[i]->value[0], calls[i]);
-		assert_int_equal(pprof->sample[i]->value[1], sample_profile.stacks[i].cost_ns);
-	}
-	assert_int_equal(pprof->sample[4]->n_location_id, 1);
-	assert_string_equal(
-		string_of(pprof,
-			pprof->function[location_of(pprof, 4, 0)->line[0]->function_id - 1]->name),
-		"[no stack]");
-	/* main.main's and runtime.main's are shared; one is of two functions. */
-	assert_int_equal(pprof->n_location, 3 + 2 + 1 + 1 + 1);
-	assert_int_equal(pprof->n_function, 6);
-	for (size_t i = 0; i < pprof->n_string_table; i++)
-		for (size_t j = 0; j < i; j++)
-			assert_string_not_equal(pprof->string_table[i], pprof->string_table[j]);
-	perftools__profiles__profile__free_unpacked(pprof, NULL);
-}
-
-static void assert_type(const message *pprof, const Perftools__Profiles__ValueType *type,
-	const char *name, const char *unit)
-{
-	assert_non_null(type);
-	assert_string_equal(string_of(pprof, type->type), name);
-	assert_string_equal(string_of(pprof, type->unit), unit);
-}
-
-static void pprof_says_how_it_was_found(void **state)
-{
-	static const char *const comments[] = {"function: time.Now", "executable: /usr/bin/server",
-		"pid: 4711", "mode: sampled",
-		"calls: 1900, an estimate: 1700 to 2101 (95 %); hits recorded: 19",
-		"cost: 0.015 ms of CPU time, in 2.500 s", "hits lost: 7 ring_full",
-		"comment: made by a test"};
-	message *pprof = unpacked(&sample_profile);
-
-	(void)state;
-	assert_int_equal(pprof->n_sample_type, 2);
-	assert_type(pprof, pprof->sample_type[0], "calls", "count");
-	assert_type(pprof, pprof->sample_type[1], "cost", "nanoseconds");
-	assert_type(pprof, pprof->period_type, "calls", "count");
-	assert_string_equal(string_of(pprof, pprof->default_sample_type), "calls");
-	assert_int_equal(pprof->period, 100);
-	assert_int_equal(pprof->time_nanos, 1700000000000000000);
-	assert_int_equal(pprof->duration_nanos, 2500000000);
-	assert_int_equal(pprof->n_comment, COUNT(comments));
-	for (size_t i = 0; i < COUNT(comments); i++)
-		assert_string_equal(string_of(pprof, pprof->comment[i]), comments[i]);
-	assert_int_equal(pprof->n_mapping, 2);
-	for (size_t i = 0; i < 2; i++) {
-		const struct ng_profile_mapping *mapping = &sample_profile.mappings[i];
-		const Perftools__Profiles__Mapping *got = pprof->mapping[i];
-
-		assert_int_equal(got->id, i + 1);
-		assert_int_equal(got->memory_start, mapping->start);
-		assert_int_equal(got->memory_limit, mapping->limit);
-		assert_int_equal(got->file_offset, mapping->offset);
-		assert_string_equal(string_of(pprof, got->filename), mapping->file);
-		assert_string_equal(string_of(pprof, got->build_id), i ? "" : "0123abcd");
-		/* The second one's only frame has no name, file or line. */
-		assert_int_equal(got->has_functions, !i);
-		assert_int_equal(got->has_filenames, !i);
-		assert_int_equal(got->has_line_numbers, !i);
-		assert_int_equal(got->has_inline_frames, !i);
-	}
-	perftools__profiles__profile__free_unpacked(pprof, NULL);
-}
-
-static void an_empty_pprof_is_one_too(void **state)
-{
-	message *pprof = unpacked(&sample_empty);
-
-	(void)state;
-	assert_int_equal(pprof->n_sample, 0);
-	assert_int_equal(pprof->n_location, 0);
-	assert_int_equal(pprof->n_function, 0);
-	assert_int_equal(pprof->n_mapping, 0);
-	assert_int_equal(pprof->n_sample_type, 2);
-	assert_int_equal(pprof->period, 1);
-	assert_string_equal(
-		string_of(pprof, pprof->comment[1]), "calls: 0, counted; hits recorded: 0");
-	perftools__profiles__profile__free_unpacked(pprof, NULL);
-}
-
-static void pprof_takes_any_name_and_estimate(void **state)
-{
-	/* The stack was cut within inlined code: there is no outer frame. */
-	const struct ng_profile_frame frame = {
-		.function = "a\xff\nb", .line = 3, .address = 5, NO_MAPPING, .is_inlined = true};
-	const struct ng_profile_stack stacks[] = {
-		{&frame, 1, .hits = 1, .calls = 0.4}, {&frame, 1, .hits = 1, .calls = 0.4}};
-	const struct ng_profile profile = {
-		.stacks = stacks, .stack_count = 2, .is_estimate = true, .high_calls = INFINITY};
-	message *pprof = unpacked(&profile);
-
-	(void)state;
-	assert_int_equal(pprof->n_location, 1);
-	assert_int_equal(pprof->location[0]->mapping_id, 0);
-	assert_int_equal(pprof->location[0]->n_line, 1);
-	assert_string_equal(string_of(pprof, pprof->function[0]->name), "a" NG_TEXT_BAD_UTF8 " b");
-	assert_int_equal(pprof->sample[0]->value[0] + pprof->sample[1]->value[0], 1);
-	assert_string_equal(string_of(pprof, pprof->comment[0]),
-		"calls: 1, an estimate: 0 or more (95 %); hits recorded: 2");
-	perftools__profiles__profile__free_unpacked(pprof, NULL);
-}
-
-static void many_stacks_keep_their_sum(void **state)
-{
-	struct ng_profile *profile = sample_many(10000);
-	message *pprof = unpacked(profile);
-	int64_t calls = 0;
-
-	(void)state;
-	assert_int_equal(pprof->n_sample, 10000);
-	for (size_t i = 0; i < pprof->n_sample; i++) {
-		assert_int_equal(pprof->sample[i]->n_location_id, 64);
-		calls += pprof->sample[i]->value[0];
-	}
-	assert_int_equal(calls, 10000);
-	assert_int_equal(pprof->n_function, 997);
-	perftools__profiles__profile__free_unpacked(pprof, NULL);
-	sample_free(profile);
 }
 
 static json_t *parsed(const struct ng_profile *profile)
@@ -528,7 +291,7 @@ static void assert_fails(writer *write_it, int fd, int error, const char *why)
 
 static void a_failed_write_is_told(void **state)
 {
-	static writer *const writers[] = {ng_pprof_write, ng_folded_write};
+	static writer *const writers[] = {ng_pprof_write, ng_folded_write, ng_flame_write};
 	int full = open("/dev/full", O_WRONLY | O_CLOEXEC), ends[2];
 
 	(void)state;
@@ -554,11 +317,6 @@ int main(void)
 		cmocka_unit_test(what_cannot_be_written_is_refused),
 		cmocka_unit_test(folded_is_one_line_a_stack),
 		cmocka_unit_test(folded_names_stay_on_their_line),
-		cmocka_unit_test(pprof_says_what_was_found),
-		cmocka_unit_test(pprof_says_how_it_was_found),
-		cmocka_unit_test(an_empty_pprof_is_one_too),
-		cmocka_unit_test(pprof_takes_any_name_and_estimate),
-		cmocka_unit_test(many_stacks_keep_their_sum),
 		cmocka_unit_test(json_says_all_of_it),
 		cmocka_unit_test(json_of_nothing_and_of_bad_names),
 		cmocka_unit_test(a_failed_write_is_told),
