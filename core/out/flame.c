@@ -230,7 +230,7 @@ static void put_head(const struct drawing *drawing, unsigned int top_px)
 	ng_sink_puts(sink, "]]></style>\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n");
 }
 
-/* The notes, then what was left out; and, on the right, the search. @return where that ends */
+/* The notes, then what was left out; and, on the right, the search. */
 static void put_notes(const struct drawing *drawing, char *notes, const char *last)
 {
 	const int right_px = MARGIN_PX + NG_FLAME_WIDTH_PX;

@@ -109,7 +109,7 @@ static void note_frame(
 	resolved = &writer->resolved[frame->mapping];
 	resolved->is_used = true;
 	resolved->is_nameless |= !function;
-	resolved->is_fileless |= !frame->file;
+	resolved->is_fileless |= !frame->file || !frame->file[0];
 	resolved->is_lineless |= !frame->line;
 	resolved->is_inlined |= frame->is_inlined;
 }

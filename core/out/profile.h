@@ -23,7 +23,7 @@
 
 struct ng_profile_frame {
 	const char *function; /* NULL or "": not known, the address stands for it */
-	const char *file;     /* NULL: not known */
+	const char *file;     /* NULL or "": not known */
 	uint32_t line;	      /* 0: not known */
 	uint32_t start_line;  /* of the function, 0: not known */
 	uint64_t address;     /* in the target's memory; a caller's: within its call instruction */

@@ -164,7 +164,7 @@ def frames_lie_within_their_parents():
 
 
 DRIVER = """<script><![CDATA[
-const frame = [...document.querySelectorAll("#frames > svg")].find((f) => f.textContent.startsWith("main.main"));
+const frame = [...document.querySelectorAll("#frames > svg")].find((f) => f.textContent.startsWith("main.other"));
 const report = document.documentElement.appendChild(document.createElementNS("http://www.w3.org/2000/svg", "desc"));
 const say = () => report.append(JSON.stringify([
   document.getElementById("found").textContent, document.getElementById("reset").style.visibility,
@@ -202,11 +202,12 @@ def a_browser_zooms_searches_and_resets():
     check(bool(said), True, f"the browser ran the script: {run.stdout[-300:]!r} {run.stderr[-300:]!r}")
     whole = [["main.main", 0, 1011, ""], ["runtime.main", 0, 1137, ""], ["[no stack]", 1137, 63, ""],
              ["main.work", 0, 695, ""]]
-    zoomed = [["main.main", 0, 1200, ""], ["runtime.main", 0, 1200, "outer"], ["[no stack]", 1350, 75, "elsewhere"],
-              ["main.work", 0, 825, ""]]
+    zoomed = [["main.main", 0, 1200, "outer"], ["runtime.main", 0, 1200, "outer"], ["[no stack]", 1680, 240, "elsewhere"],
+              ["main.work", -2643, 2643, "elsewhere"]]
     check([json.loads(line) for line in said.group(1).splitlines()], [
         ["", "hidden", *whole],
         ["", "visible", *zoomed],
-        ["3 frames match, with 84.2 % of all calls", "visible", *zoomed[:3], ["main.work", 0, 825, "found"]],
+        ["3 frames match, with 84.2 % of all calls", "visible", *zoomed[:3],
+         ["main.work", -2643, 2643, "elsewhere found"]],
         ["Invalid regular expression: /(/: Unterminated group", "visible", *zoomed],
         ["", "hidden", *whole]], "steps")
