@@ -92,20 +92,25 @@ def events_of(pid):
 
 
 class Bpftrace:
-    """The usual one-liner at the symbol's address of a running target; attached when this exists."""
+    """A one-liner at the symbol's address of a running target; attached when this exists."""
 
     def __init__(self, target, offsets):
         """@param offsets where the text differs once it is attached"""
         need("bpftrace")
         # /proc/PID/exe: neither bpftrace nor tracefs takes a path with spaces
-        script = f'uprobe:/proc/{target.pid}/exe:"time.Now" {{ @++ }}'
-        self.process = subprocess.Popen(["bpftrace", "-p", str(target.pid), "-e", script],
+        # Each hit is told: `@++` reads and writes, and where a thread is preempted in between it undoes whatever others
+        # counted meanwhile. The second probe is attached after the first: a breakpoint stands before its hits are told.
+        script = f'uprobe:/proc/{target.pid}/exe:"time.Now" {{ printf("h\\n") }} interval:ms:20 {{ printf("attached\\n") }}'
+        self.process = subprocess.Popen(["bpftrace", "-B", "none", "-p", str(target.pid), "-e", script],
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         try:
             until_differing(target.pid, sorted(offsets), BOUND_S)
         except AssertionError as error:
             self.process.kill()
             raise AssertionError(f"{error}; {self.process.communicate()[0]}") from error
+        line = " "
+        while line and line != "attached\n":
+            line = self.process.stdout.readline()
 
     def __enter__(self):
         return self
@@ -119,7 +124,7 @@ class Bpftrace:
         """@return its count"""
         self.process.send_signal(2)
         text, _ = self.process.communicate(timeout=BOUND_S)
-        return int(re.search(r"^@: (\d+)", text, re.MULTILINE).group(1))
+        return text.count("h\n")
 
 
 TRACEFS = "/sys/kernel/tracing"

@@ -107,7 +107,7 @@ def bpftrace_stands_beside_it():
             with Bpftrace(target, [entry, site]) as other:
                 truth = target.step(2000)["time.Now"]
                 seen = other.finish()
-                # It loses increments on two threads and counts retries: near, but no more.
+                # At the entry it sees retries as well: near, but no more.
                 check(0.9 * truth < seen < 1.1 * truth, True, f"bpftrace saw {seen} of {truth}")
             until_differing(target.pid, [site], harness.BOUND_S)
             truth += target.step(2000)["time.Now"]
