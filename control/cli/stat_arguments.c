@@ -72,41 +72,6 @@ static const struct ng_option option_table[] = {
 	[OPTION_HELP] = {'h', "help", NG_OPTION_FLAG, false},
 };
 
-static int add_text(const char *list[], size_t *count, const char *text, const char *option)
-{
-	if (!*text)
-		return ng_complain_usage(
-			NG_STAT_COMMAND, "--%s needs a value that is not empty", option);
-	for (size_t i = 0; i < *count; i++) {
-		if (!strcmp(list[i], text))
-			return ng_complain_usage(
-				NG_STAT_COMMAND, "--%s %s is given twice", option, text);
-	}
-	if (*count == NG_STAT_LIST_MAX)
-		return ng_complain_usage(NG_STAT_COMMAND, "--%s stands more than %d times", option,
-			NG_STAT_LIST_MAX);
-	list[(*count)++] = text;
-	return 0;
-}
-
-static int add_pid(struct ng_stat_arguments *arguments, const char *text)
-{
-	pid_t pid;
-	const int code = ng_option_pid(NG_STAT_COMMAND, text, &pid);
-
-	if (code)
-		return code;
-	for (size_t i = 0; i < arguments->pid_count; i++) {
-		if (arguments->pids[i] == pid)
-			return ng_complain_usage(NG_STAT_COMMAND, "--pid %s is given twice", text);
-	}
-	if (arguments->pid_count == NG_STAT_LIST_MAX)
-		return ng_complain_usage(
-			NG_STAT_COMMAND, "--pid stands more than %d times", NG_STAT_LIST_MAX);
-	arguments->pids[arguments->pid_count++] = pid;
-	return 0;
-}
-
 static int set_clock(struct ng_stat_arguments *arguments, const char *text)
 {
 	static const char syscalls[] = "+syscalls";
@@ -167,11 +132,11 @@ static int set_option(struct ng_stat_arguments *arguments, int index, const char
 {
 	switch (index) {
 	case OPTION_FUNC:
-		return add_text(arguments->functions, &arguments->function_count, value, "func");
+		return ng_targets_add_function(&arguments->targets, NG_STAT_COMMAND, value);
 	case OPTION_PID:
-		return add_pid(arguments, value);
+		return ng_targets_add_pid(&arguments->targets, NG_STAT_COMMAND, value);
 	case OPTION_EXE:
-		return add_text(arguments->exes, &arguments->exe_count, value, "exe");
+		return ng_targets_add_exe(&arguments->targets, NG_STAT_COMMAND, value);
 	case OPTION_DURATION:
 		return ng_option_duration(
 			NG_STAT_COMMAND, "duration", value, &arguments->duration_ns);
@@ -205,18 +170,10 @@ static int set_option(struct ng_stat_arguments *arguments, int index, const char
 
 static int check_arguments(struct ng_stat_arguments *arguments)
 {
-	const bool processes = arguments->pid_count || arguments->exe_count;
-
-	if (arguments->clock && arguments->function_count)
+	if (arguments->clock && arguments->targets.function_count)
 		return ng_complain_usage(NG_STAT_COMMAND,
 			"--clock counts the clock's own functions: it does not go with --func");
-	if (!arguments->command && !processes)
-		return ng_complain_usage(NG_STAT_COMMAND,
-			"nothing to count in: give -p PID, --exe PATH or -- COMMAND");
-	if (arguments->command && processes)
-		return ng_complain_usage(NG_STAT_COMMAND,
-			"a command does not go with --pid or --exe: one at a time");
-	if (arguments->sampled && (arguments->command || arguments->syscalls))
+	if (arguments->sampled && (arguments->targets.command || arguments->syscalls))
 		return ng_complain_usage(NG_STAT_COMMAND,
 			"--mode sampled goes with --pid and --exe, and without system calls");
 	if (arguments->sampled && (arguments->attach == NG_ATTACH_LINK || arguments->at_symbol))
@@ -226,8 +183,8 @@ static int check_arguments(struct ng_stat_arguments *arguments)
 	if (!arguments->sampled && (arguments->budget_ratio || arguments->rate_ratio))
 		return ng_complain_usage(
 			NG_STAT_COMMAND, "--budget and --rate go with --mode sampled");
-	if (!arguments->clock && !arguments->function_count)
-		arguments->functions[arguments->function_count++] = "time.Now";
+	if (!arguments->clock && !arguments->targets.function_count)
+		arguments->targets.functions[arguments->targets.function_count++] = "time.Now";
 	return 0;
 }
 
@@ -239,11 +196,10 @@ int ng_stat_arguments_parse(int argc, char **argv, struct ng_stat_arguments *arg
 		.argc = argc,
 		.argv = argv,
 		.next = 1};
-	int index;
+	int index, code;
 
 	while ((index = ng_options_next(&options)) >= 0) {
-		int code = set_option(arguments, index, options.value);
-
+		code = set_option(arguments, index, options.value);
 		if (code)
 			return code;
 	}
@@ -251,11 +207,6 @@ int ng_stat_arguments_parse(int argc, char **argv, struct ng_stat_arguments *arg
 		return NG_EXIT_USAGE;
 	if (arguments->help)
 		return 0;
-	if (options.next < argc) {
-		if (strcmp(argv[options.next - 1], "--"))
-			return ng_complain_usage(NG_STAT_COMMAND,
-				"'%s' is no option: a command stands after --", argv[options.next]);
-		arguments->command = argv + options.next;
-	}
-	return check_arguments(arguments);
+	code = ng_targets_finish(&arguments->targets, &options);
+	return code ? code : check_arguments(arguments);
 }

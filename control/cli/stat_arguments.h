@@ -5,22 +5,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
 
+#include "control/cli/targets.h"
 #include "control/engine/uprobe.h"
 #include "core/image/site.h"
 
-#define NG_STAT_COMMAND	 "stat"
-#define NG_STAT_LIST_MAX 256 /* of each of -f, -p, --exe */
+#define NG_STAT_COMMAND "stat"
 
 struct ng_stat_arguments {
-	const char *functions[NG_STAT_LIST_MAX];
-	size_t function_count;
-	pid_t pids[NG_STAT_LIST_MAX];
-	size_t pid_count;
-	const char *exes[NG_STAT_LIST_MAX];
-	size_t exe_count;
-	char **command;	      /* NULL: none */
+	struct ng_targets targets;
 	uint64_t duration_ns; /* 0: no end */
 	uint64_t interval_ns; /* 0: none */
 	const char *output;

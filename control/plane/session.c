@@ -170,7 +170,7 @@ int ng_session_start(struct ng_session *session, struct ng_diag *diag)
 
 	if (session->options.on_call) {
 		error = ng_records_open(session->engine, session->options.on_call,
-			session->options.context, &session->records, diag);
+			session->options.call_context, &session->records, diag);
 		if (error)
 			return error;
 	}

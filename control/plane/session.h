@@ -37,9 +37,10 @@ struct ng_session_options {
 	/* Called now and then while ng_session_stop() waits, which can take seconds; may be NULL.
 	 */
 	void (*on_wait)(void *context);
+	void *context;		    /* for both of them */
 	ng_records_on_call on_call; /* told of each call with its stack, on another thread; NULL:
 				       they are only counted */
-	void *context;		    /* for all of them */
+	void *call_context;
 };
 
 /** @return 0; -ENOTSUP in a container; what ng_uprobe_open() gave: with the text */

@@ -205,9 +205,16 @@ static void look_for_new_mappings(struct ng_session *session, struct ng_tracked 
 	size_t images_before = tracked->image_count;
 	bool changed;
 
-	if (tracked->origin == NG_ORIGIN_IMAGE || ng_process_mappings(tracked->pid, &mappings))
+	if (ng_process_mappings(tracked->pid, &mappings))
 		return;
 	changed = mappings.count != tracked->mapping_count;
+	if (changed && tracked->origin == NG_ORIGIN_IMAGE && runs_its_image(tracked)) {
+		/* It is armed by its file alone; these are for naming what its stacks hold. */
+		ng_mappings_release(&tracked->mappings);
+		tracked->mappings = mappings;
+		tracked->mapping_count = mappings.count;
+		return;
+	}
 	ng_mappings_release(&mappings);
 	/* By another image, if its exec is still to be told: then that event deals with it. */
 	if (!changed || !runs_its_image(tracked))

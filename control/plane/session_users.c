@@ -45,8 +45,10 @@ struct ng_tracked *ng_session_track_user(struct ng_session *session,
 		ng_tracked_drop(&session->tracked, tracked);
 		return NULL;
 	}
-	(void)ng_process_cpu_time(
-		process->pid, &tracked->cpu_start_ns); /* 0 where it has just exited */
+	/* Nothing of both where it has just exited. */
+	(void)ng_process_cpu_time(process->pid, &tracked->cpu_start_ns);
+	(void)ng_process_mappings(process->pid, &tracked->mappings);
+	tracked->mapping_count = tracked->mappings.count;
 	return tracked;
 }
 

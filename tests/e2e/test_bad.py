@@ -285,7 +285,7 @@ def what_is_no_file():
     refused(127, ["'/nowgate-no-such-folder/x'", "not found"], "stat", "--", "/nowgate-no-such-folder/x")
     refused(126, ["'/dev/null'", "Permission denied"], "stat", "--", "/dev/null")
     refused(126, ["'/'", "Permission denied"], "stat", "--", "/")
-    refused(2, ["nothing to count in"], "stat", "--")
+    refused(2, ["nothing to trace"], "stat", "--")
 
 
 @test()

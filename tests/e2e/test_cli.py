@@ -88,7 +88,7 @@ def a_result_goes_to_a_file():
 @test(bpf=False)
 def wrong_usage_says_what_and_exits_2():
     for arguments, part in (
-            ([], "nothing to count in"),
+            ([], "nothing to trace"),
             (["-p", "x"], "not a number"),
             (["-p", "0"], "out of range"),
             (["-p", "1", "-p", "1"], "given twice"),

@@ -75,6 +75,31 @@ def each_path_has_its_exact_count():
 
 
 @test()
+def a_command_is_recorded_from_its_first_instruction():
+    for options in ((), ("--exe", go_program(newest(), "paths"), "-d", "3s")):
+        output = BUILD / "record.json"
+        command = [go_program(newest(), "paths"), str(CALLS)]
+        if options:
+            with Record("--json", output, *options) as run:
+                truth = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+                check(run.finish(), 0, "its status")
+        else:
+            run = nowgate("record", "--json", output, "--", *command)
+            check(run.returncode, 0, run.stderr)
+            truth = json.loads(run.stdout)
+            check_in("calls in", run.stderr, "the summary")
+        check(found(json.loads(output.read_text())), expected(truth), f"paths, by {options or 'command'}")
+        output.unlink()
+
+
+@test()
+def the_exit_status_is_the_commands():
+    run = nowgate("record", "--", "sh", "-c", "exit 3")
+    check(run.returncode, 3, run.stderr)
+    check(nowgate("record", "--", "/nonexistent/program").returncode, 127, "of what is not there")
+
+
+@test()
 def pprof_reads_it():
     program = go_program(newest(), "paths")
     profile = BUILD / "record.pb.gz"

@@ -1,0 +1,32 @@
+/* What is to be traced, and where, as the arguments of several subcommands name it. */
+#ifndef NG_CONTROL_CLI_TARGETS_H
+#define NG_CONTROL_CLI_TARGETS_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "control/cli/options.h"
+
+#define NG_TARGETS_LIST_MAX 256 /* of each of -f, -p, --exe */
+
+/** All borrowed from the arguments. */
+struct ng_targets {
+	const char *functions[NG_TARGETS_LIST_MAX];
+	size_t function_count;
+	pid_t pids[NG_TARGETS_LIST_MAX];
+	size_t pid_count;
+	const char *exes[NG_TARGETS_LIST_MAX];
+	size_t exe_count;
+	char **command; /* NULL: none */
+};
+
+/* Each adds one, and prints what is wrong with it. @return 0, or the exit code */
+int ng_targets_add_function(struct ng_targets *targets, const char *command, const char *text);
+int ng_targets_add_pid(struct ng_targets *targets, const char *command, const char *text);
+int ng_targets_add_exe(struct ng_targets *targets, const char *command, const char *text);
+
+/** Takes the command behind the last option, if there is one, and checks that there are either
+ * processes or a command. What is wrong is printed. @return 0, or the exit code */
+int ng_targets_finish(struct ng_targets *targets, const struct ng_options *options);
+
+#endif
