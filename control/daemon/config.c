@@ -60,6 +60,7 @@ void ng_config_release(struct ng_config *config)
 	free(config->triggers);
 	free(config->socket_path);
 	free(config->state_dir);
+	free(config->metrics);
 	*config = (struct ng_config){0};
 }
 

@@ -24,6 +24,8 @@
 #define NG_CONFIG_SECTIONS_MAX 256 /* attach sections, and trigger sections */
 #define NG_CONFIG_NAME_MAX     64  /* bytes of a section's name, with the NUL */
 
+#define NG_METRICS_TARGETS_MAX (NG_GATES_MAX - 1) /* as many as there can be */
+
 #define NG_TRIGGER_FIRINGS_MAX 64 /* of a trigger and a target, an hour */
 
 enum ng_log_level {
@@ -72,6 +74,8 @@ struct ng_config {
 	double budget_ratio;	 /* of a target, where none is asked for */
 	double max_budget_ratio; /* of others' than root's; 0: they may only look */
 	bool inline_allowed;	 /* may the engine `inline` be asked for? */
+	char *metrics;		 /* where they are scraped, for ng_address_parse(); NULL: nowhere */
+	uint64_t metrics_targets; /* that have series of their own, at the most */
 	enum ng_log_level log_level;
 	struct ng_config_attach *attaches;
 	size_t attach_count;
@@ -129,7 +133,8 @@ struct ng_config_diff {
 	size_t change_count;
 	bool triggers;	    /* some trigger was added, removed or changed */
 	bool limits;	    /* budget or max_budget; their effect on sections is in `changes` */
-	bool needs_restart; /* socket or state_dir: they hold until the daemon is restarted */
+	bool needs_restart; /* socket, state_dir or metrics: they hold until the daemon is restarted
+			     */
 };
 
 /** Compares two; the diff points into both of them. @return 0; -ENOMEM */

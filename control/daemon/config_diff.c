@@ -72,7 +72,8 @@ int ng_config_diff(const struct ng_config *before, const struct ng_config *after
 		.limits = before->budget_ratio != after->budget_ratio ||
 			  before->max_budget_ratio != after->max_budget_ratio,
 		.needs_restart = !is_same_text(before->socket_path, after->socket_path) ||
-				 !is_same_text(before->state_dir, after->state_dir),
+				 !is_same_text(before->state_dir, after->state_dir) ||
+				 !is_same_text(before->metrics, after->metrics),
 	};
 
 	diff.changes =

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/daemon/address.h"
 #include "control/daemon/server.h"
 #include "core/base/clock.h"
 #include "core/base/number.h"
@@ -102,6 +103,29 @@ static int take_log_level(
 	}
 	return ng_diag_set(
 		diag, -EINVAL, "'%s' is no level: it can be error, warning, info or debug", value);
+}
+
+static int take_metrics(
+	const struct ng_config_key *key, void *section, const char *value, struct ng_diag *diag)
+{
+	char **text = member(key, section);
+	struct ng_address address;
+	int error;
+
+	if (strcmp(value, "no") != 0) {
+		error = ng_address_parse(value, &address, diag);
+		return error ? error : take_text(key, section, value, diag);
+	}
+	free(*text);
+	*text = NULL;
+	return 0;
+}
+
+static int take_metrics_targets(
+	const struct ng_config_key *key, void *section, const char *value, struct ng_diag *diag)
+{
+	return ng_number_parse(
+		value, (struct ng_range){0, NG_METRICS_TARGETS_MAX}, member(key, section), diag);
 }
 
 static int take_pid(
@@ -275,6 +299,12 @@ const struct ng_config_key ng_config_keys[] = {
 		"they may only look."),
 	DAEMON("inline", "no", take_bool, inline_allowed,
 		"May the engine inline, which changes the target's code, be asked for?"),
+	DAEMON("metrics", "no", take_metrics, metrics,
+		"Where metrics are served by HTTP, as 127.0.0.1:9753 or [::1]:9753; no: nowhere. "
+		"There is no password: whoever reaches the address sees what `nowgate status` "
+		"shows."),
+	DAEMON("metrics_targets", "200", take_metrics_targets, metrics_targets,
+		"How many targets have metrics of their own; of more, those that call most."),
 	DAEMON("log_level", "info", take_log_level, log_level, "error, warning, info or debug."),
 
 	ATTACH("exe", "/usr/bin/caddy", take_text, select.exe,

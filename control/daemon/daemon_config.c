@@ -99,13 +99,14 @@ static void swap_texts(char **a, char **b)
 	*b = kept;
 }
 
-/* The socket listens where it is, and the state stays beside what is in it. */
+/* What listens stays where it is, and the state beside what is in it. */
 static void keep_places(struct ng_daemon *daemon, struct ng_config *after)
 {
-	ng_daemon_log(
-		daemon, NG_LOG_WARNING, "another socket or state_dir holds from the next start on");
+	ng_daemon_log(daemon, NG_LOG_WARNING,
+		"another socket, state_dir or metrics holds from the next start on");
 	swap_texts(&daemon->config.socket_path, &after->socket_path);
 	swap_texts(&daemon->config.state_dir, &after->state_dir);
+	swap_texts(&daemon->config.metrics, &after->metrics);
 }
 
 void ng_daemon_reload(struct ng_daemon *daemon)

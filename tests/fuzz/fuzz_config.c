@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/daemon/address.h"
 #include "control/daemon/config.h"
 #include "tests/fuzz/must.h"
 
@@ -38,11 +39,15 @@ static void check_trigger(const struct ng_config_trigger *trigger)
 
 static void check_config(const struct ng_config *config)
 {
+	struct ng_address address;
+
 	MUST(config->socket_path[0] == '/' && config->state_dir[0] == '/');
 	MUST(config->budget_ratio >= NG_BUDGET_MIN && config->budget_ratio <= NG_BUDGET_MAX);
 	MUST(config->max_budget_ratio == 0 || (config->max_budget_ratio >= NG_BUDGET_MIN &&
 						      config->max_budget_ratio <= NG_BUDGET_MAX));
 	MUST((unsigned int)config->log_level < NG_LOG_LEVELS);
+	MUST(!config->metrics || !ng_address_parse(config->metrics, &address, NULL));
+	MUST(config->metrics_targets <= NG_METRICS_TARGETS_MAX);
 	MUST(config->attach_count <= NG_CONFIG_SECTIONS_MAX);
 	MUST(config->trigger_count <= NG_CONFIG_SECTIONS_MAX);
 	for (size_t i = 0; i < config->attach_count; i++)

@@ -83,6 +83,12 @@ static void refuses_with_file_and_line(void **state)
 		{"[daemon]\nsocket = run\n", "socket: 'run' is not an absolute path"},
 		{"[daemon]\nsocket = /\xff\n", "socket is not UTF-8"},
 		{"[daemon]\ninline = perhaps\n", "inline: 'perhaps' is neither yes nor no"},
+		{"[daemon]\nmetrics = yes\n", "metrics: 'yes' is no numeric address with a port"},
+		{"[daemon]\nmetrics = 9753\n", "a.conf:2: metrics: '9753' is no numeric"},
+		{"[daemon]\nmetrics = localhost:9753\n", "write 127.0.0.1:9753 or [::1]:9753"},
+		{"[daemon]\nmetrics = 127.0.0.1:65536\n", "metrics: 65536 is out of range"},
+		{"[daemon]\nmetrics_targets = -1\n", "metrics_targets: '-1' is not a number"},
+		{"[daemon]\nmetrics_targets = 4096\n", "metrics_targets: 4096 is out of range"},
 		{"[daemon]\nlog_level = loud\n", "log_level: 'loud' is no level"},
 		{"[daemon]\nlog_level = info\x01\n", "a.conf:2: there is a control character"},
 		{"[attach web]\n", "a.conf:1: [attach web]: it names no processes"},
@@ -172,6 +178,8 @@ static void an_empty_file_is_the_defaults(void **state)
 		assert_string_equal(config.state_dir, "/var/lib/nowgate");
 		assert_true(config.budget_ratio == 0.01 && config.max_budget_ratio == 0.01);
 		assert_false(config.inline_allowed);
+		assert_null(config.metrics);
+		assert_int_equal(config.metrics_targets, 200);
 		assert_int_equal(config.log_level, NG_LOG_INFO);
 		assert_int_equal(config.attach_count + config.trigger_count, 0);
 		ng_config_release(&config);
@@ -187,6 +195,8 @@ static void reads_everything(void **state)
 				   "budget = 2% ; comment\n"
 				   "max_budget = 0\n"
 				   "inline = yes\n"
+				   "metrics = [::1]:9753 ; comment\n"
+				   "metrics_targets = 0\n"
 				   "log_level = debug\n"
 				   "[attach web.1]\n"
 				   "exe = /usr/*;x=[a]\n"
@@ -224,6 +234,8 @@ static void reads_everything(void **state)
 	assert_string_equal(config.state_dir, "/tmp/d");
 	assert_true(config.budget_ratio == 0.02 && config.max_budget_ratio == 0);
 	assert_true(config.inline_allowed);
+	assert_string_equal(config.metrics, "[::1]:9753");
+	assert_int_equal(config.metrics_targets, 0);
 	assert_int_equal(config.log_level, NG_LOG_DEBUG);
 	assert_int_equal(config.attach_count, 2);
 	attach = &config.attaches[0];
@@ -534,9 +546,50 @@ static void a_new_default_budget_changes_who_has_none(void **state)
 	release(&before, &after, &changes);
 }
 
+static void another_address_of_metrics_needs_a_restart(void **state)
+{
+	static const struct {
+		const char *before, *after;
+		bool wanted;
+	} cases[] = {
+		{"", "[daemon]\nmetrics = no\n", false},
+		{"[daemon]\nmetrics = [::1]:1\n", "[daemon]\nmetrics = [::1]:1\n", false},
+		{"", "[daemon]\nmetrics_targets = 7\n", false},
+		{"", "[daemon]\nmetrics = 127.0.0.1:1\n", true},
+		{"[daemon]\nmetrics = 127.0.0.1:1\n", "", true},
+		{"[daemon]\nmetrics = 127.0.0.1:1\n", "[daemon]\nmetrics = [::1]:1\n", true},
+	};
+	struct ng_config before, after;
+	struct ng_config_diff changes;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		diff(cases[i].before, cases[i].after, &before, &after, &changes);
+		assert_int_equal(changes.needs_restart, cases[i].wanted);
+		release(&before, &after, &changes);
+	}
+}
+
+static void a_later_file_turns_metrics_off(void **state)
+{
+	static const char on[] = "[daemon]\nmetrics = [::1]:1\n",
+			  off[] = "[daemon]\nmetrics = no\n";
+	struct ng_config config;
+
+	(void)state;
+	assert_int_equal(ng_config_init(&config), 0);
+	assert_int_equal(add(&config, "a", on, strlen(on), NULL), 0);
+	assert_string_equal(config.metrics, "[::1]:1");
+	assert_int_equal(add(&config, "b", off, strlen(off), NULL), 0);
+	assert_null(config.metrics);
+	ng_config_release(&config);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(another_address_of_metrics_needs_a_restart),
+		cmocka_unit_test(a_later_file_turns_metrics_off),
 		cmocka_unit_test(refuses_with_file_and_line),
 		cmocka_unit_test(the_first_error_is_told),
 		cmocka_unit_test(a_nul_or_an_endless_line_is_no_configuration),
