@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "control/daemon/daemon_config.h"
+#include "control/daemon/daemon_http.h"
 #include "control/daemon/daemon_requests.h"
 #include "control/daemon/daemon_state.h"
 #include "control/daemon/daemon_triggers.h"
@@ -137,6 +138,8 @@ static int open_all(struct ng_daemon *daemon, struct ng_diag *diag)
 	if (!error) /* first: a second daemon ends here, before it touches anything */
 		error = ng_server_open(&server, &daemon->server, diag);
 	if (!error)
+		error = ng_daemon_open_http(daemon, diag);
+	if (!error)
 		error = ng_fleet_open(&fleet, &daemon->fleet, diag);
 	return error;
 }
@@ -144,6 +147,7 @@ static int open_all(struct ng_daemon *daemon, struct ng_diag *diag)
 static void close_all(struct ng_daemon *daemon)
 {
 	ng_server_free(daemon->server);
+	ng_daemon_close_http(daemon);
 	ng_fleet_free(daemon->fleet);
 	ng_notify_close(&daemon->notify);
 	if (daemon->signal_fd >= 0)
@@ -169,7 +173,8 @@ static int wait_for_something(struct ng_daemon *daemon, uint64_t until_ns, struc
 	struct pollfd fds[] = {{.fd = daemon->signal_fd, .events = POLLIN},
 		{.fd = ng_fleet_event_fd(daemon->fleet), .events = POLLIN},
 		{.fd = ng_server_event_fd(daemon->server), .events = POLLIN},
-		{.fd = ng_watchdog_event_fd(daemon->watchdog), .events = POLLIN}};
+		{.fd = ng_watchdog_event_fd(daemon->watchdog), .events = POLLIN},
+		{.fd = ng_daemon_http_fd(daemon), .events = POLLIN}};
 	const uint64_t now_ns = ng_clock_ns();
 	const uint64_t wait_ns = until_ns > now_ns ? until_ns - now_ns : 0;
 	const struct timespec timeout = {.tv_sec = (time_t)(wait_ns / NG_NS_PER_S),
@@ -194,11 +199,13 @@ static int loop(struct ng_daemon *daemon, struct ng_diag *diag)
 		uint64_t now_ns = ng_clock_ns();
 
 		next_ns = earlier(next_ns, ng_server_deadline_ns(daemon->server));
+		next_ns = earlier(next_ns, ng_daemon_http_deadline_ns(daemon));
 		error = wait_for_something(daemon, earlier(next_ns, now_ns + TURN_MAX_NS), diag);
 		if (error)
 			break;
 		take_signals(daemon);
 		ng_server_turn(daemon->server);
+		ng_daemon_http_turn(daemon);
 		next_ns = ng_fleet_turn(daemon->fleet);
 		ng_watchdog_set_deadline(daemon->watchdog, ng_fleet_deadline(daemon->fleet));
 		ng_watchdog_beat(daemon->watchdog);

@@ -9,6 +9,8 @@
 
 #include "control/daemon/config.h"
 #include "control/daemon/daemon.h"
+#include "control/daemon/http.h"
+#include "control/daemon/metrics.h"
 #include "control/daemon/notify.h"
 #include "control/daemon/server.h"
 #include "control/daemon/state.h"
@@ -37,6 +39,15 @@ struct daemon_asked {
 	const struct ng_peer *peer;
 };
 
+/** What is served by HTTP. */
+struct daemon_http {
+	struct ng_http *server; /* NULL: the configuration wants none */
+	struct ng_metrics metrics;
+	struct ng_http_page *pages[NG_OPENMETRICS_FORMATS]; /* as last made … */
+	uint64_t made_anew_ns[NG_OPENMETRICS_FORMATS];	    /* … and good until then */
+	double start_seconds;				    /* Unix time */
+};
+
 struct ng_daemon {
 	struct ng_daemon_options options;
 	struct ng_config config;
@@ -44,6 +55,7 @@ struct ng_daemon {
 	struct ng_notify notify;
 	struct ng_fleet *fleet;
 	struct ng_server *server;
+	struct daemon_http http;
 	struct ng_state state;
 	int signal_fd;
 	struct daemon_section *sections;

@@ -63,6 +63,8 @@ int ng_fleet_detach(struct ng_fleet *fleet, uint32_t id, struct ng_diag *diag);
  * words that attached. @return the id, 0 where there is none */
 uint32_t ng_fleet_find(const struct ng_fleet *fleet, const struct ng_selector *selector);
 
+size_t ng_fleet_attachment_count(const struct ng_fleet *fleet);
+
 /** Gives an attachment and its processes other settings. */
 void ng_fleet_resettle(struct ng_fleet *fleet, uint32_t id, const struct ng_settings *settings);
 

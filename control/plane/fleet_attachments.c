@@ -166,6 +166,11 @@ int ng_fleet_detach(struct ng_fleet *fleet, uint32_t id, struct ng_diag *diag)
 	return 0;
 }
 
+size_t ng_fleet_attachment_count(const struct ng_fleet *fleet)
+{
+	return fleet->attachment_count;
+}
+
 uint32_t ng_fleet_find(const struct ng_fleet *fleet, const struct ng_selector *selector)
 {
 	for (size_t i = 0; i < fleet->attachment_count; i++) {

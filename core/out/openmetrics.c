@@ -1,6 +1,5 @@
 #include "core/out/openmetrics.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -94,7 +93,7 @@ static void put_series(struct ng_openmetrics *writer, const struct ng_metric_lab
 }
 
 /* As few digits as tell it from every other number. */
-static void put_real(struct ng_buffer *buffer, double value)
+static void put_value(struct ng_buffer *buffer, double value)
 {
 	char text[32];
 
@@ -116,18 +115,11 @@ void ng_openmetrics_family(struct ng_openmetrics *writer, const struct ng_metric
 	writer->has_begun = false;
 }
 
-void ng_openmetrics_real(
+void ng_openmetrics_put(
 	struct ng_openmetrics *writer, const struct ng_metric_labels *labels, double value)
 {
 	put_series(writer, labels);
-	put_real(writer->buffer, value);
-}
-
-void ng_openmetrics_whole(
-	struct ng_openmetrics *writer, const struct ng_metric_labels *labels, uint64_t value)
-{
-	put_series(writer, labels);
-	ng_buffer_printf(writer->buffer, "%" PRIu64 "\n", value);
+	put_value(writer->buffer, value);
 }
 
 void ng_openmetrics_end(struct ng_openmetrics *writer)

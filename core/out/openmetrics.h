@@ -53,10 +53,8 @@ struct ng_openmetrics {
 void ng_openmetrics_family(struct ng_openmetrics *writer, const struct ng_metric_family *family);
 
 /** A sample of the family; its labels are its own among them. */
-void ng_openmetrics_real(
+void ng_openmetrics_put(
 	struct ng_openmetrics *writer, const struct ng_metric_labels *labels, double value);
-void ng_openmetrics_whole(
-	struct ng_openmetrics *writer, const struct ng_metric_labels *labels, uint64_t value);
 
 /** Behind the last sample. */
 void ng_openmetrics_end(struct ng_openmetrics *writer);

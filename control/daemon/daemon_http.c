@@ -1,0 +1,232 @@
+#include "control/daemon/daemon_http.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/base/cleanup.h"
+
+/* A page is good for so many times as long as making it took: however many ask, that takes no more
+ * than about a tenth of the daemon's time, a format. */
+#define PAGE_REST 10
+
+/* --- metrics -----------------------------------------------------------------------------------
+ */
+
+struct collected {
+	struct ng_member_report *reports;
+	size_t count, room;
+};
+
+static int collect(const struct ng_member_report *report, void *context)
+{
+	struct collected *collected = context;
+	struct ng_member_report *grown = collected->reports;
+
+	if (collected->count == collected->room) {
+		collected->room = collected->room ? 2 * collected->room : 16;
+		grown = reallocarray(grown, collected->room, sizeof(*grown));
+	}
+	if (!grown)
+		return -ENOMEM;
+	collected->reports = grown;
+	grown[collected->count++] = *report;
+	return 0;
+}
+
+static double unix_seconds(void)
+{
+	return (double)ng_clock_read(CLOCK_REALTIME) / NG_NS_PER_S;
+}
+
+static double resident_bytes(void)
+{
+	NG_CLEANUP_FCLOSE FILE *file = fopen("/proc/self/statm", "re");
+	unsigned long long pages = 0;
+
+	if (!file || fscanf(file, "%*u %llu", &pages) != 1)
+		return 0;
+	return (double)pages * (double)sysconf(_SC_PAGESIZE);
+}
+
+static int look(struct ng_daemon *daemon, struct ng_metrics_facts *ret_facts)
+{
+	*ret_facts = (struct ng_metrics_facts){.version = NG_VERSION,
+		.attachments = ng_fleet_attachment_count(daemon->fleet),
+		.cpu_seconds = (double)ng_clock_read(CLOCK_PROCESS_CPUTIME_ID) / NG_NS_PER_S,
+		.resident_bytes = resident_bytes(),
+		.start_seconds = daemon->http.start_seconds,
+		.now_ns = ng_clock_ns(),
+		.now_seconds = unix_seconds()};
+	return ng_fleet_lost(daemon->fleet, ret_facts->lost);
+}
+
+static int make_text(struct ng_daemon *daemon, enum ng_openmetrics_format format, char **ret_text)
+{
+	struct collected collected = {.reports = NULL};
+	struct ng_metrics_facts facts;
+	struct ng_metrics_scrape scrape = {
+		.facts = &facts, .targets_max = daemon->config.metrics_targets};
+	int error = look(daemon, &facts);
+
+	if (!error)
+		error = ng_fleet_report(daemon->fleet, collect, &collected);
+	scrape.reports = collected.reports;
+	scrape.report_count = collected.count;
+	if (!error)
+		error = ng_metrics_scrape(&daemon->http.metrics, &scrape, format, ret_text);
+	free(collected.reports);
+	return error;
+}
+
+static int make_page(struct ng_daemon *daemon, enum ng_openmetrics_format format)
+{
+	const uint64_t began_ns = ng_clock_ns();
+	struct ng_http_page *page;
+	uint64_t done_ns;
+	char *text;
+	int error = make_text(daemon, format, &text);
+
+	if (error)
+		return error;
+	page = ng_http_page_new(ng_openmetrics_type(format), text, strlen(text));
+	if (!page)
+		return -ENOMEM;
+	ng_http_page_free(daemon->http.pages[format]);
+	daemon->http.pages[format] = page;
+	done_ns = ng_clock_ns();
+	daemon->http.made_anew_ns[format] = done_ns + PAGE_REST * (done_ns - began_ns);
+	return 0;
+}
+
+static void answer_metrics(struct ng_daemon *daemon, struct ng_http_request *request)
+{
+	const enum ng_openmetrics_format format =
+		ng_openmetrics_choose(ng_http_header(request, "Accept"));
+	int error = 0;
+
+	if (ng_clock_ns() >= daemon->http.made_anew_ns[format])
+		error = make_page(daemon, format);
+	if (error) {
+		ng_daemon_log(daemon, NG_LOG_WARNING, "no metrics: %s", strerror(-error));
+		ng_http_answer_text(request, 503, "There are no metrics now: see the log.\n");
+		return;
+	}
+	ng_http_answer(request, 200, daemon->http.pages[format]);
+}
+
+/* --- what there is -----------------------------------------------------------------------------
+ */
+
+static const struct {
+	const char *path, *help;
+	void (*answer)(struct ng_daemon *daemon, struct ng_http_request *request);
+} routes[] = {
+	{"/metrics", "what Prometheus scrapes; OpenMetrics, if asked for", answer_metrics},
+};
+
+#define ROUTE_COUNT (sizeof(routes) / sizeof(routes[0]))
+
+static void answer_index(struct ng_http_request *request)
+{
+	struct ng_buffer buffer = {0};
+	struct ng_http_page *page = NULL;
+	char *text;
+
+	ng_buffer_puts(&buffer, "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n"
+				"<title>nowgate</title>\n<h1>nowgate " NG_VERSION "</h1>\n<ul>\n");
+	for (size_t i = 0; i < ROUTE_COUNT; i++)
+		ng_buffer_printf(&buffer, "<li><a href=\"%s\">%s</a>: %s\n", routes[i].path,
+			routes[i].path, routes[i].help);
+	ng_buffer_puts(&buffer, "</ul>\n</html>\n");
+	if (!ng_buffer_finish(&buffer, &text))
+		page = ng_http_page_new("text/html; charset=utf-8", text, strlen(text));
+	ng_http_answer(request, 200, page);
+	ng_http_page_free(page);
+}
+
+static void answer_missing(struct ng_http_request *request)
+{
+	struct ng_buffer buffer = {0};
+	char *text;
+
+	ng_buffer_puts(&buffer, "There is no such page. There are:\n");
+	for (size_t i = 0; i < ROUTE_COUNT; i++)
+		ng_buffer_printf(&buffer, "%s: %s\n", routes[i].path, routes[i].help);
+	if (ng_buffer_finish(&buffer, &text)) {
+		ng_http_answer(request, 404, NULL);
+		return;
+	}
+	ng_http_answer_text(request, 404, text);
+	free(text);
+}
+
+static void on_request(struct ng_http_request *request, void *context)
+{
+	const char *path = ng_http_path(request);
+
+	if (!strcmp(path, "/")) {
+		answer_index(request);
+		return;
+	}
+	for (size_t i = 0; i < ROUTE_COUNT; i++) {
+		if (!strcmp(path, routes[i].path)) {
+			routes[i].answer(context, request);
+			return;
+		}
+	}
+	answer_missing(request);
+}
+
+/* --- for the daemon ----------------------------------------------------------------------------
+ */
+
+int ng_daemon_open_http(struct ng_daemon *daemon, struct ng_diag *diag)
+{
+	struct ng_http_options options = {.on_request = on_request, .context = daemon};
+	char text[NG_ADDRESS_TEXT_MAX];
+	int error;
+
+	if (!daemon->config.metrics)
+		return 0;
+	error = ng_address_parse(daemon->config.metrics, &options.address, diag);
+	if (!error)
+		error = ng_http_open(&options, &daemon->http.server, diag);
+	if (error)
+		return error;
+	daemon->http.start_seconds = unix_seconds();
+	ng_address_print(ng_http_address(daemon->http.server), text);
+	ng_daemon_log(daemon, NG_LOG_INFO, "metrics at http://%s/metrics", text);
+	if (!ng_address_is_loopback(ng_http_address(daemon->http.server)))
+		ng_daemon_log(daemon, NG_LOG_WARNING,
+			"metrics: whoever reaches %s sees them, there is no password", text);
+	return 0;
+}
+
+void ng_daemon_close_http(struct ng_daemon *daemon)
+{
+	ng_http_free(daemon->http.server);
+	daemon->http.server = NULL;
+	for (size_t i = 0; i < NG_OPENMETRICS_FORMATS; i++)
+		ng_http_page_free(daemon->http.pages[i]);
+	ng_metrics_release(&daemon->http.metrics);
+}
+
+int ng_daemon_http_fd(const struct ng_daemon *daemon)
+{
+	return daemon->http.server ? ng_http_event_fd(daemon->http.server) : -1;
+}
+
+uint64_t ng_daemon_http_deadline_ns(const struct ng_daemon *daemon)
+{
+	return daemon->http.server ? ng_http_deadline_ns(daemon->http.server) : UINT64_MAX;
+}
+
+void ng_daemon_http_turn(struct ng_daemon *daemon)
+{
+	if (daemon->http.server)
+		ng_http_turn(daemon->http.server);
+}
