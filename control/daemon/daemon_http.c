@@ -9,8 +9,8 @@
 
 #include "core/base/cleanup.h"
 
-/* A page is good for so many times as long as making it took: however many ask, that takes no more
- * than about a tenth of the daemon's time, a format. */
+/* Pages are good for so many times as long as making them took: however many ask, that takes no
+ * more than a tenth of the daemon's time. */
 #define PAGE_REST 10
 
 /* --- metrics -----------------------------------------------------------------------------------
@@ -64,8 +64,38 @@ static int look(struct ng_daemon *daemon, struct ng_metrics_facts *ret_facts)
 	return ng_fleet_lost(daemon->fleet, ret_facts->lost);
 }
 
-static int make_text(struct ng_daemon *daemon, enum ng_openmetrics_format format, char **ret_text)
+static int make_page(struct ng_daemon *daemon, const struct ng_metrics_scrape *scrape,
+	enum ng_openmetrics_format format, struct ng_http_page **ret_page)
 {
+	char *text;
+	int error = ng_metrics_write(&daemon->http.metrics, scrape, format, &text);
+
+	if (error)
+		return error;
+	*ret_page = ng_http_page_new(ng_openmetrics_type(format), text, strlen(text));
+	return *ret_page ? 0 : -ENOMEM;
+}
+
+/* In both formats: were each made when it is asked for, who asks for both would see counters go
+ * back. */
+static int make_pages(struct ng_daemon *daemon, const struct ng_metrics_scrape *scrape)
+{
+	struct ng_http_page *pages[NG_OPENMETRICS_FORMATS] = {NULL};
+	int error = ng_metrics_take(&daemon->http.metrics, scrape);
+
+	for (size_t i = 0; i < NG_OPENMETRICS_FORMATS && !error; i++)
+		error = make_page(daemon, scrape, (enum ng_openmetrics_format)i, &pages[i]);
+	for (size_t i = 0; i < NG_OPENMETRICS_FORMATS; i++) {
+		ng_http_page_free(error ? pages[i] : daemon->http.pages[i]);
+		if (!error)
+			daemon->http.pages[i] = pages[i];
+	}
+	return error;
+}
+
+static int renew_pages(struct ng_daemon *daemon)
+{
+	const uint64_t began_ns = ng_clock_ns();
 	struct collected collected = {.reports = NULL};
 	struct ng_metrics_facts facts;
 	struct ng_metrics_scrape scrape = {
@@ -77,45 +107,25 @@ static int make_text(struct ng_daemon *daemon, enum ng_openmetrics_format format
 	scrape.reports = collected.reports;
 	scrape.report_count = collected.count;
 	if (!error)
-		error = ng_metrics_scrape(&daemon->http.metrics, &scrape, format, ret_text);
+		error = make_pages(daemon, &scrape);
 	free(collected.reports);
+	daemon->http.good_until_ns =
+		error ? 0 : ng_clock_ns() + PAGE_REST * (ng_clock_ns() - began_ns);
 	return error;
-}
-
-static int make_page(struct ng_daemon *daemon, enum ng_openmetrics_format format)
-{
-	const uint64_t began_ns = ng_clock_ns();
-	struct ng_http_page *page;
-	uint64_t done_ns;
-	char *text;
-	int error = make_text(daemon, format, &text);
-
-	if (error)
-		return error;
-	page = ng_http_page_new(ng_openmetrics_type(format), text, strlen(text));
-	if (!page)
-		return -ENOMEM;
-	ng_http_page_free(daemon->http.pages[format]);
-	daemon->http.pages[format] = page;
-	done_ns = ng_clock_ns();
-	daemon->http.made_anew_ns[format] = done_ns + PAGE_REST * (done_ns - began_ns);
-	return 0;
 }
 
 static void answer_metrics(struct ng_daemon *daemon, struct ng_http_request *request)
 {
 	const enum ng_openmetrics_format format =
 		ng_openmetrics_choose(ng_http_header(request, "Accept"));
-	int error = 0;
+	const int error = ng_clock_ns() >= daemon->http.good_until_ns ? renew_pages(daemon) : 0;
 
-	if (ng_clock_ns() >= daemon->http.made_anew_ns[format])
-		error = make_page(daemon, format);
-	if (error) {
-		ng_daemon_log(daemon, NG_LOG_WARNING, "no metrics: %s", strerror(-error));
-		ng_http_answer_text(request, 503, "There are no metrics now: see the log.\n");
+	if (!error) {
+		ng_http_answer(request, 200, daemon->http.pages[format]);
 		return;
 	}
-	ng_http_answer(request, 200, daemon->http.pages[format]);
+	ng_daemon_log(daemon, NG_LOG_WARNING, "no metrics: %s", strerror(-error));
+	ng_http_answer_text(request, 503, "There are no metrics now: see the log.\n");
 }
 
 /* --- what there is -----------------------------------------------------------------------------

@@ -43,8 +43,8 @@ struct daemon_asked {
 struct daemon_http {
 	struct ng_http *server; /* NULL: the configuration wants none */
 	struct ng_metrics metrics;
-	struct ng_http_page *pages[NG_OPENMETRICS_FORMATS]; /* as last made … */
-	uint64_t made_anew_ns[NG_OPENMETRICS_FORMATS];	    /* … and good until then */
+	struct ng_http_page *pages[NG_OPENMETRICS_FORMATS]; /* of one moment … */
+	uint64_t good_until_ns;				    /* … and good until this one */
 	double start_seconds;				    /* Unix time */
 };
 

@@ -108,19 +108,21 @@ static int choose(struct ng_metrics *metrics, const struct ng_metrics_scrape *sc
 	return 0;
 }
 
-int ng_metrics_scrape(struct ng_metrics *metrics, const struct ng_metrics_scrape *scrape,
+int ng_metrics_take(struct ng_metrics *metrics, const struct ng_metrics_scrape *scrape)
+{
+	const int error = remember(metrics, scrape);
+
+	return error ? error : choose(metrics, scrape);
+}
+
+int ng_metrics_write(const struct ng_metrics *metrics, const struct ng_metrics_scrape *scrape,
 	enum ng_openmetrics_format format, char **ret_text)
 {
 	struct ng_buffer buffer = {0};
 	struct ng_metrics_page page = {.metrics = metrics,
 		.scrape = scrape,
 		.writer = {.buffer = &buffer, .format = format}};
-	int error = remember(metrics, scrape);
 
-	if (!error)
-		error = choose(metrics, scrape);
-	if (error)
-		return error;
 	ng_metrics_put(&page);
 	return ng_buffer_finish(&buffer, ret_text);
 }

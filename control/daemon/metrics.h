@@ -47,13 +47,17 @@ struct ng_metrics_scrape {
 	size_t targets_max; /* that have series of their own */
 };
 
+/** Takes in what is known now. @return 0; -ENOMEM */
+int ng_metrics_take(struct ng_metrics *metrics, const struct ng_metrics_scrape *scrape);
+
 /**
- * Takes in what is known now, and writes it.
+ * Writes what was taken in last.
  *
+ * @param scrape the same
  * @param ret_text to be freed
  * @return 0; -ENOMEM
  */
-int ng_metrics_scrape(struct ng_metrics *metrics, const struct ng_metrics_scrape *scrape,
+int ng_metrics_write(const struct ng_metrics *metrics, const struct ng_metrics_scrape *scrape,
 	enum ng_openmetrics_format format, char **ret_text);
 
 #endif
