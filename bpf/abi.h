@@ -18,7 +18,7 @@
 #define NG_WINDOW_ROWS	 512  /* (thread, site) pairs in a window; a power of two */
 #define NG_WINDOW_PROBES 16   /* rows looked at for a pair */
 #define NG_CPUS_MAX	 1024
-#define NG_FRAMELESS_MAX 16384 /* sites whose numbers are below can be told to be so */
+#define NG_FACTS_MAX	 16384 /* sites at one time */
 
 /**
  * Whose calls, at which site. A process is its pid and its start time, never a pid alone; both
@@ -71,6 +71,27 @@ struct ng_proc_event {
 	__u32 pad;
 };
 
+/** Where a thread that hits a site has its goroutine's g. */
+enum ng_g_place {
+	NG_G_NOWHERE = 0, /* that is not known, or there is none: C code */
+	NG_G_R14 = 1,	  /* in the register that Go's compiler keeps for it */
+	NG_G_TLS = 2,	  /* in the thread's own memory */
+};
+
+/** How a goroutine's id is found at a site. */
+struct ng_goroutine {
+	__u32 g;	 /* enum ng_g_place */
+	__s32 tls_bytes; /* NG_G_TLS: from the thread pointer (FS) to g's address */
+	__u32 id_offset; /* in g, bytes */
+};
+
+/** What the programs must know of a site; `site_facts` has it by the site's number. Writer: user
+ * space, before the site is armed. */
+struct ng_site_facts {
+	struct ng_goroutine goroutine;
+	__u32 is_frameless; /* not 0: before it the function has not set up its frame */
+};
+
 /** A call with its stack, told through the ring buffer `records`. */
 struct ng_record {
 	__u64 time_ns;	/* CLOCK_MONOTONIC */
@@ -79,6 +100,7 @@ struct ng_record {
 	__u32 exec_id;
 	__u32 site;
 	__u32 tid;
+	__u64 goroutine; /* 0: not known, or none: the runtime's own code on its own stacks */
 	/* Then 8 bytes a frame, innermost first: the site's address, then return addresses. Where
 	 * there are NG_RECORD_FRAMES_MAX the stack may be deeper. */
 };
@@ -196,7 +218,8 @@ _Static_assert(sizeof(struct ng_count) == 8, "ng_count");
 _Static_assert(sizeof(struct ng_proc_event) == 56, "ng_proc_event");
 _Static_assert(__builtin_offsetof(struct ng_proc_event, image_device) == 32, "image_device");
 _Static_assert(__builtin_offsetof(struct ng_proc_event, tgid) == 40, "tgid");
-_Static_assert(sizeof(struct ng_record) == 32, "ng_record");
+_Static_assert(sizeof(struct ng_record) == 40, "ng_record");
+_Static_assert(sizeof(struct ng_site_facts) == 16, "ng_site_facts");
 _Static_assert(sizeof(struct ng_target) == 24, "ng_target");
 _Static_assert(sizeof(struct ng_image_key) == 16, "ng_image_key");
 _Static_assert(sizeof(struct ng_gate) == 64, "ng_gate");

@@ -86,14 +86,12 @@ struct {
 	__uint(max_entries, NG_EVENTS_BYTES);
 } events SEC(".maps");
 
-/* Sites before which their function has not set up its frame: 1. Writer: user space, before the
- * site is armed. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, NG_FRAMELESS_MAX);
+	__uint(max_entries, NG_FACTS_MAX);
 	__type(key, __u32);
-	__type(value, __u32);
-} frameless SEC(".maps");
+	__type(value, struct ng_site_facts);
+} site_facts SEC(".maps");
 
 /* User space sets its size before it is loaded. */
 struct {

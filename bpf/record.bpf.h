@@ -28,11 +28,27 @@ struct ng_frame {
 	__u64 return_address;
 };
 
-static __always_inline bool ng_is_frameless(__u32 site)
+/*
+ * The running goroutine's id; 0 where it is not known. One read of the program's memory where g is
+ * in a register, which is nearly everywhere; else two.
+ *
+ * The thread pointer as the task has it: a program that sets it by wrfsbase itself is only seen to
+ * at its thread's next switch. Go's runtime and C libraries set it by the kernel, once a thread.
+ */
+static __always_inline __u64 ng_goroutine_id(const struct pt_regs *regs, struct task_struct *task,
+	const struct ng_goroutine *where)
 {
-	const __u32 *flag = bpf_map_lookup_elem(&frameless, &site);
+	__u64 g = regs->r14, id = 0;
 
-	return flag && *flag;
+	if (where->g == NG_G_NOWHERE)
+		return 0;
+	if (where->g == NG_G_TLS &&
+		bpf_probe_read_user(
+			&g, sizeof(g), (void *)(task->thread.fsbase + where->tls_bytes)))
+		return 0;
+	if (bpf_probe_read_user(&id, sizeof(id), (void *)(g + where->id_offset)))
+		return 0;
+	return id;
 }
 
 /*
@@ -42,14 +58,14 @@ static __always_inline bool ng_is_frameless(__u32 site)
  * @return how many frames there are
  */
 static __always_inline __u32 ng_walk(
-	const struct pt_regs *regs, __u32 site, __u64 *frames, const __u32 max)
+	const struct pt_regs *regs, bool is_frameless, __u64 *frames, const __u32 max)
 {
 	__u64 at = regs->bp;
 	__u32 count = 1;
 
 	frames[0] = regs->ip;
 	/* What is to become the frame's return address is where the stack ends. */
-	if (ng_is_frameless(site)) {
+	if (is_frameless) {
 		if (bpf_probe_read_user(&frames[1], sizeof(frames[1]), (void *)regs->sp))
 			return 1;
 		count = 2;
@@ -83,7 +99,7 @@ static __always_inline void ng_record_head(
 /* With its room taken before its depth is known; what the stack does not fill is 0, which is no
  * address. */
 static __always_inline bool ng_record_long(
-	const struct pt_regs *regs, const struct ng_record *head)
+	const struct pt_regs *regs, const struct ng_record *head, bool is_frameless)
 {
 	struct ng_long_record *record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
 
@@ -91,7 +107,7 @@ static __always_inline bool ng_record_long(
 		return false;
 	record->head = *head;
 	__builtin_memset(record->frames, 0, sizeof(record->frames));
-	(void)ng_walk(regs, head->site, record->frames, NG_RECORD_FRAMES_MAX);
+	(void)ng_walk(regs, is_frameless, record->frames, NG_RECORD_FRAMES_MAX);
 	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
 	return true;
 }
@@ -100,12 +116,16 @@ static __always_inline void ng_record_call(
 	const struct pt_regs *regs, struct task_struct *task, __u32 site)
 {
 	struct ng_short_record record = {}; /* kernels before 6.3 want it so */
+	const struct ng_site_facts *facts = bpf_map_lookup_elem(&site_facts, &site);
 	__u64 count;
 
+	if (!facts)
+		return; /* cannot be: the number is in range */
 	ng_record_head(&record.head, task, site);
-	count = ng_walk(regs, site, record.frames, NG_RECORD_FRAMES_FEW);
+	record.head.goroutine = ng_goroutine_id(regs, task, &facts->goroutine);
+	count = ng_walk(regs, facts->is_frameless, record.frames, NG_RECORD_FRAMES_FEW);
 	if (count >= NG_RECORD_FRAMES_FEW) {
-		if (!ng_record_long(regs, &record.head))
+		if (!ng_record_long(regs, &record.head, facts->is_frameless))
 			ng_lose(NG_LOST_RECORDS_FULL);
 	} else if (bpf_ringbuf_output(&records, &record,
 			   sizeof(record.head) + count * sizeof(record.frames[0]),

@@ -27,6 +27,7 @@ struct file {
 };
 
 struct pt_regs {
+	unsigned long r14;
 	unsigned long bp;
 	unsigned long ip;
 	unsigned long sp;
@@ -54,6 +55,10 @@ struct signal_struct {
 	atomic_t live; /* threads that have not begun to exit */
 };
 
+struct thread_struct {
+	unsigned long fsbase; /* where the thread's own memory ends: x86's thread pointer */
+};
+
 struct task_struct {
 	int pid;
 	int tgid;
@@ -63,6 +68,7 @@ struct task_struct {
 	struct signal_struct *signal;
 	struct sched_entity se;
 	struct mm_struct *mm;
+	struct thread_struct thread;
 };
 
 #pragma clang attribute pop

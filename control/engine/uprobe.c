@@ -20,7 +20,7 @@
 #include "core/base/cleanup.h"
 
 /* Sites of all that an engine is ever given; memory is taken as they come. */
-#define ENGINE_SITES_MAX 16384
+#define ENGINE_SITES_MAX NG_FACTS_MAX
 
 /* libbpf's own messages would stand between the lines of a table. */
 static int print_nothing(enum libbpf_print_level level, const char *format, va_list args)
@@ -308,13 +308,12 @@ int ng_uprobe_add_site(struct ng_uprobe *engine, int image_fd, uint64_t offset, 
 	return add_site(engine, image_fd, offset, NULL, ret_site, diag);
 }
 
-void ng_uprobe_set_frameless(struct ng_uprobe *engine, uint32_t site)
+void ng_uprobe_describe_site(
+	struct ng_uprobe *engine, uint32_t site, const struct ng_site_facts *facts)
 {
-	const uint32_t is_frameless = 1;
-
-	/* Beyond NG_FRAMELESS_MAX the immediate caller is missing from its stacks. */
+	/* It cannot fail: the array has a place for each number. */
 	(void)bpf_map_update_elem(
-		bpf_map__fd(engine->skeleton->maps.frameless), &site, &is_frameless, BPF_ANY);
+		bpf_map__fd(engine->skeleton->maps.site_facts), &site, facts, BPF_ANY);
 }
 
 int ng_uprobe_add_lead(struct ng_uprobe *engine, int image_fd, uint64_t offset, uint32_t leads_to,

@@ -83,9 +83,10 @@ bool ng_uprobe_is_firm(const struct ng_uprobe *engine);
 int ng_uprobe_add_site(struct ng_uprobe *engine, int image_fd, uint64_t offset, uint32_t *ret_site,
 	struct ng_diag *diag);
 
-/** Tells that a site stands before its function has set up its frame, for the stacks of records.
- * Before it is armed. */
-void ng_uprobe_set_frameless(struct ng_uprobe *engine, uint32_t site);
+/** Tells what the records of a site's calls are made by. Before it is armed: its number may have
+ * been another's. */
+void ng_uprobe_describe_site(
+	struct ng_uprobe *engine, uint32_t site, const struct ng_site_facts *facts);
 
 /**
  * Adds the lead of a site (bpf/abi.h): it has a number as sites have, and is armed as they are.

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "core/image/goroutine.h"
 #include "core/image/insn.h"
 
 void ng_traced_image_free(struct ng_traced_image *image)
@@ -188,6 +189,16 @@ static bool is_frameless(const struct ng_site *site)
 	return !site->delta || !strcmp(site->insn, "push");
 }
 
+/* Where its goroutine cannot be told, its calls have none. */
+static void describe_site(struct ng_traced_image *image, struct ng_uprobe *engine, size_t index)
+{
+	const struct ng_site *site = &image->sites.items[index];
+	struct ng_site_facts facts = {.is_frameless = is_frameless(site)};
+
+	(void)ng_goroutine_at(image->image, site->address, &facts.goroutine, NULL);
+	ng_uprobe_describe_site(engine, image->numbers[index], &facts);
+}
+
 /* A lead comes behind its site in the list, which has its number by then. */
 static int define_site(
 	struct ng_traced_image *image, struct ng_uprobe *engine, size_t index, struct ng_diag *diag)
@@ -200,8 +211,8 @@ static int define_site(
 		return ng_uprobe_add_lead(engine, fd, site->offset, image->numbers[site->leads_to],
 			&image->numbers[index], diag);
 	error = ng_uprobe_add_site(engine, fd, site->offset, &image->numbers[index], diag);
-	if (!error && is_frameless(site))
-		ng_uprobe_set_frameless(engine, image->numbers[index]);
+	if (!error)
+		describe_site(image, engine, index);
 	return error;
 }
 

@@ -24,6 +24,7 @@ int ng_call_read(const void *data, size_t size_bytes, struct ng_call *ret_call)
 		.exec_id = record->exec_id,
 		.site = record->site,
 		.tid = record->tid,
+		.goroutine = record->goroutine,
 		.frames = frames,
 		.depth = depth};
 	return 0;

@@ -13,6 +13,7 @@ struct ng_call {
 	uint32_t exec_id;
 	uint32_t site;
 	uint32_t tid;
+	uint64_t goroutine; /* its id; 0: not known, or none */
 	const uint64_t
 		*frames; /* innermost first: the site, then return addresses; in the record */
 	size_t depth;	 /* 0 where the stack could not be read */

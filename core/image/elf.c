@@ -135,6 +135,12 @@ static int add_segment(struct ng_elf *elf, const GElf_Phdr *header, struct ng_di
 {
 	uint64_t end;
 
+	if (header->p_type == PT_INTERP)
+		elf->has_interpreter = true;
+	if (header->p_type == PT_TLS)
+		elf->tls = (struct ng_elf_tls){.address = header->p_vaddr,
+			.size_bytes = header->p_memsz,
+			.alignment = header->p_align};
 	if (header->p_type != PT_LOAD || !header->p_memsz)
 		return 0;
 	if (elf->segment_count == NG_ELF_SEGMENTS_MAX)

@@ -29,6 +29,13 @@ struct ng_segment {
 	bool writable;
 };
 
+/** A PT_TLS segment: what each thread has of its own. As the file says, unchecked. */
+struct ng_elf_tls {
+	uint64_t address;
+	uint64_t size_bytes; /* 0: there is none */
+	uint64_t alignment;
+};
+
 struct ng_section {
 	char name[NG_ELF_SECTION_NAME_MAX]; /* cut where it is longer */
 	uint64_t address;
@@ -41,7 +48,9 @@ struct ng_section {
 struct ng_elf {
 	int fd;
 	uint64_t file_bytes;
-	bool is_dynamic; /* ET_DYN */
+	bool is_dynamic;      /* ET_DYN */
+	bool has_interpreter; /* PT_INTERP: a program, loaded by ld.so */
+	struct ng_elf_tls tls;
 	struct ng_segment segments[NG_ELF_SEGMENTS_MAX];
 	size_t segment_count;
 	uint64_t loaded_bytes;	     /* of the file, by all segments */

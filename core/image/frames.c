@@ -20,7 +20,9 @@
 #define FUNC_LINES	20
 #define FUNC_UNIT	28
 #define FUNC_START_LINE 32 /* since Go 1.20; before, FUNC_ID stands there */
-#define FUNC_ID		36
+#define FUNC_ID		36 /* a byte, and behind it the flags */
+
+#define FLAG_ASSEMBLY 4 /* since Go 1.18: internal/abi/symtab.go */
 
 /* An entry of an inline tree. */
 struct inlined_call {
@@ -112,11 +114,36 @@ static const char *file_of(struct place *place)
 	return offset == NO_FILE ? "" : bounded(ng_pclntab_text(table, table->files, offset));
 }
 
+static size_t id_offset(const struct place *place)
+{
+	return place->record +
+	       (place->table->layout >= NG_PCLNTAB_1_20 ? FUNC_ID : FUNC_START_LINE);
+}
+
 static uint8_t id_of(const struct place *place)
 {
-	const size_t word = place->table->layout >= NG_PCLNTAB_1_20 ? FUNC_ID : FUNC_START_LINE;
+	return place->table->blob.bytes[id_offset(place)];
+}
 
-	return place->table->blob.bytes[place->record + word];
+static uint8_t flags_of(const struct place *place)
+{
+	return place->table->blob.bytes[id_offset(place) + 1];
+}
+
+enum ng_pclntab_code ng_pclntab_code_at(
+	const struct ng_pclntab *table, uint64_t address, const char **ret_name)
+{
+	struct place place;
+
+	*ret_name = "";
+	if (!find_function(table, address, &place) ||
+		!ng_pclntab_u32(table, place.record + FUNC_LINES))
+		return NG_PCLNTAB_FOREIGN; /* Go's own linker lists C functions, without lines */
+	*ret_name = bounded(place.function.name);
+	if (table->layout == NG_PCLNTAB_1_16 || flags_of(&place) & FLAG_ASSEMBLY ||
+		id_of(&place) == table->wrapper_id)
+		return NG_PCLNTAB_OTHER;
+	return NG_PCLNTAB_INTERNAL;
 }
 
 int ng_pclntab_wrapper_id(const struct ng_pclntab *table)

@@ -28,6 +28,17 @@ uint64_t ng_pclntab_entry(const struct ng_pclntab *table, uint32_t index);
  */
 int ng_pclntab_wrapper_id(const struct ng_pclntab *table);
 
+/** Which register convention a function's code follows. */
+enum ng_pclntab_code {
+	NG_PCLNTAB_FOREIGN,  /* not Go's: C, or nothing that the table knows */
+	NG_PCLNTAB_INTERNAL, /* the compiler's, of Go 1.18 and newer: R14 is g all along */
+	NG_PCLNTAB_OTHER,    /* assembly, a wrapper between conventions, or not told: up to 1.17 */
+};
+
+/** @param ret_name of the function that holds the address; "" where there is none */
+enum ng_pclntab_code ng_pclntab_code_at(
+	const struct ng_pclntab *table, uint64_t address, const char **ret_name);
+
 /** One step through a pc-value table: a run of code with one value. Begin with the value -1, and
  * with the function's entry as the end. */
 struct ng_pclntab_run {

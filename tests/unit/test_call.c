@@ -19,8 +19,13 @@
 /* A record with so many frames: 1, 2, 3 … @return its bytes */
 static size_t fill(uint64_t words[WORDS], size_t frames)
 {
-	const struct ng_record record = {
-		.time_ns = 10, .start_ns = 20, .tgid = 30, .exec_id = 40, .site = 50, .tid = 60};
+	const struct ng_record record = {.time_ns = 10,
+		.start_ns = 20,
+		.tgid = 30,
+		.exec_id = 40,
+		.site = 50,
+		.tid = 60,
+		.goroutine = 70};
 
 	memcpy(words, &record, sizeof(record));
 	for (size_t i = 0; i < frames; i++)
@@ -41,6 +46,7 @@ static void a_record_is_read(void **state)
 	assert_int_equal(call.exec_id, 40);
 	assert_int_equal(call.site, 50);
 	assert_int_equal(call.tid, 60);
+	assert_int_equal(call.goroutine, 70);
 	assert_int_equal(call.depth, 3);
 	assert_int_equal(call.frames[0], 1);
 	assert_int_equal(call.frames[2], 3);
