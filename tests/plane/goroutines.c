@@ -97,7 +97,7 @@ int main(int argc, char **argv)
 			.function_count = argc > 2 ? (size_t)argc - 2 : 0},
 		.on_note = print_note,
 		.on_call = add_call,
-		.context = &sums,
+		.call_context = &sums,
 	};
 	struct ng_session *session = NULL;
 	struct ng_diag diag = NG_DIAG_INIT;
