@@ -203,22 +203,21 @@ static void look_for_new_mappings(struct ng_session *session, struct ng_tracked 
 	struct ng_mappings mappings = NG_MAPPINGS_INIT;
 	struct ng_diag diag = NG_DIAG_INIT;
 	size_t images_before = tracked->image_count;
-	bool changed;
 
 	if (ng_process_mappings(tracked->pid, &mappings))
 		return;
-	changed = mappings.count != tracked->mapping_count;
-	if (changed && tracked->origin == NG_ORIGIN_IMAGE && runs_its_image(tracked)) {
-		/* It is armed by its file alone; these are for naming what its stacks hold. */
+	/* By another image, if its exec is still to be told: then that event deals with it. */
+	if (mappings.count == tracked->mapping_count || !runs_its_image(tracked)) {
+		ng_mappings_release(&mappings);
+		return;
+	}
+	if (tracked->origin == NG_ORIGIN_IMAGE) { /* nothing to arm: ng_session_track_user() */
 		ng_mappings_release(&tracked->mappings);
 		tracked->mappings = mappings;
 		tracked->mapping_count = mappings.count;
 		return;
 	}
 	ng_mappings_release(&mappings);
-	/* By another image, if its exec is still to be told: then that event deals with it. */
-	if (!changed || !runs_its_image(tracked))
-		return;
 	if (ng_session_arm_mappings(session, tracked, &diag))
 		ng_session_note(session, "process %d loaded code that cannot be counted: %s",
 			tracked->pid, diag.text);

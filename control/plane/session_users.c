@@ -45,9 +45,11 @@ struct ng_tracked *ng_session_track_user(struct ng_session *session,
 		ng_tracked_drop(&session->tracked, tracked);
 		return NULL;
 	}
-	/* Nothing of both where it has just exited. */
+	/* Nothing of both where it has just exited. It is armed by its file alone: what it maps is
+	 * for naming what its stacks hold. */
 	(void)ng_process_cpu_time(process->pid, &tracked->cpu_start_ns);
-	(void)ng_process_mappings(process->pid, &tracked->mappings);
+	if (session->options.on_call)
+		(void)ng_process_mappings(process->pid, &tracked->mappings);
 	tracked->mapping_count = tracked->mappings.count;
 	return tracked;
 }
