@@ -244,6 +244,8 @@ static int run_all(struct record_run *run)
 	run->options.call_context = run->recorder;
 	began_at_ns = ng_clock_read(CLOCK_REALTIME);
 	if (!error)
+		error = ng_run_open(&run->run, &run->diag);
+	if (!error)
 		error = ng_run_start(&run->run, &run->diag);
 	if (!error) {
 		tell_start(run);

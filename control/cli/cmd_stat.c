@@ -47,19 +47,25 @@ static double system_call_ns(void)
 	return (double)best_ns / calls;
 }
 
-static int start_with_syscalls(struct stat_run *run)
+static void note_system_calls(double before_ns)
 {
-	const double before_ns = system_call_ns();
-	const int error = ng_run_start(&run->run, &run->diag);
 	const double longer_ns = system_call_ns() - before_ns;
 
-	if (error)
-		return error;
 	fprintf(stderr,
 		"nowgate stat: --clock=+syscalls: until this ends, each system call of every "
 		"process of this machine takes about %.0f ns longer (%.0f ns before)\n",
 		longer_ns > 0 ? longer_ns : 0, before_ns);
-	return 0;
+}
+
+static int start(struct stat_run *run)
+{
+	const bool syscalls = run->arguments.syscalls;
+	const double before_ns = syscalls ? system_call_ns() : 0;
+	const int error = ng_run_open(&run->run, &run->diag);
+
+	if (!error && syscalls)
+		note_system_calls(before_ns);
+	return error ? error : ng_run_start(&run->run, &run->diag);
 }
 
 /* Says that the result could not be written; returns the error. */
@@ -181,10 +187,8 @@ static int run_all(struct stat_run *run)
 		error = ng_run_open_signals(&run->run);
 	if (!error && !ng_calibration_get(&run->calibration, NULL))
 		run->print.calibration = &run->calibration; /* else counts without their cost */
-	if (!error && run->arguments.syscalls)
-		error = start_with_syscalls(run);
-	else if (!error)
-		error = ng_run_start(&run->run, &run->diag);
+	if (!error)
+		error = start(run);
 	if (!error) {
 		empty_output(run);
 		error = ng_run_trace(&run->run);

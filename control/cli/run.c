@@ -114,7 +114,7 @@ static int add_targets(struct ng_run *run, struct ng_diag *diag)
 	return error;
 }
 
-int ng_run_start(struct ng_run *run, struct ng_diag *diag)
+int ng_run_open(struct ng_run *run, struct ng_diag *diag)
 {
 	const struct ng_session_options options = {
 		.wanted = run->options->wanted,
@@ -125,10 +125,14 @@ int ng_run_start(struct ng_run *run, struct ng_diag *diag)
 		.on_call = run->options->on_call,
 		.call_context = run->options->call_context,
 	};
-	int error = ng_session_open(&options, &run->session, diag);
 
-	if (!error)
-		error = add_targets(run, diag);
+	return ng_session_open(&options, &run->session, diag);
+}
+
+int ng_run_start(struct ng_run *run, struct ng_diag *diag)
+{
+	int error = add_targets(run, diag);
+
 	if (!error)
 		error = ng_session_start(run->session, diag);
 	if (error)

@@ -56,8 +56,11 @@ void ng_run_release(struct ng_run *run);
  * left behind. @return 0; what the kernel said */
 int ng_run_open_signals(struct ng_run *run);
 
-/** Opens the session, arms what is there, and lets the command go. @return 0; what the session or
- * the launch gave: with the text */
+/** Opens the session; nothing is armed. @return 0; what the session gave: with the text */
+int ng_run_open(struct ng_run *run, struct ng_diag *diag);
+
+/** Arms what is there, and lets the command go. @return 0; what the session or the launch gave:
+ * with the text */
 int ng_run_start(struct ng_run *run, struct ng_diag *diag);
 
 /** Traces until the end. @return 0; what on_interval gave */
