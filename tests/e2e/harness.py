@@ -197,11 +197,11 @@ def stat_command(*command, options=()):
 
 
 class Beside:
-    """A command of nowgate's beside running targets; it has begun when this exists."""
+    """A command beside running targets; it has begun when this exists."""
 
-    def __init__(self, word, begun, *arguments):
+    def __init__(self, begun, *command):
         """@param begun the name of the stream that says so in its first line"""
-        self.process = subprocess.Popen([NOWGATE, word, *map(str, arguments)], stdout=subprocess.PIPE,
+        self.process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, text=True)
         self.lines = [getattr(self.process, begun).readline()]
 
@@ -219,7 +219,7 @@ class Stat(Beside):
     """`nowgate stat` that counts."""
 
     def __init__(self, *arguments):
-        super().__init__("stat", "stdout", "--json", "-I", "20ms", *arguments)
+        super().__init__("stdout", NOWGATE, "stat", "--json", "-I", "20ms", *arguments)
         if not self.lines[0]:
             self.process.wait()
             raise AssertionError(f"nowgate stat: {self.process.stderr.read()}")
@@ -239,7 +239,7 @@ class Record(Beside):
     """`nowgate record` that records."""
 
     def __init__(self, *arguments):
-        super().__init__("record", "stderr", *arguments)
+        super().__init__("stderr", NOWGATE, "record", *arguments)
         if "is recorded" not in self.lines[0]:
             raise AssertionError(f"nowgate record: {self.lines[0]}{self.process.communicate()[1]}")
 

@@ -3,31 +3,20 @@ import collections
 import re
 import subprocess
 
-from harness import BOUND_S, BUILD, MATRIX, Skip, Target, check, go_program, need, newest, test
+from harness import BOUND_S, BUILD, MATRIX, Beside, Skip, Target, check, go_program, need, newest, test
 
 UNIT = BUILD / "asan" / "tests" / "unit"
 CALLS, GOROUTINES = 20, 6  # 20 calls on the first goroutine and on main's, 120 on the last
 CGO = ("-tags=cgocalls",)
 
 
-class Goroutines:
-    """The program beside that adds calls up by goroutine; it has begun when this exists."""
+class Goroutines(Beside):
+    """The program beside that adds calls up by goroutine."""
 
     def __init__(self, pid, *functions):
-        self.process = subprocess.Popen([UNIT / "goroutines", str(pid), *functions], stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, text=True)
-        line = self.process.stdout.readline()
-        if line != "ready\n":
-            raise AssertionError(f"goroutines: {line}{self.process.communicate()[1]}")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
-        self.process.stderr.close()
+        super().__init__("stdout", UNIT / "goroutines", pid, *functions)
+        if self.lines[0] != "ready\n":
+            raise AssertionError(f"goroutines: {self.lines[0]}{self.process.communicate()[1]}")
 
     def finish(self):
         """Waits for its end. @return {(id, function): calls}"""
