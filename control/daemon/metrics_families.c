@@ -370,8 +370,6 @@ static void put_modes(struct ng_metrics_page *page)
 {
 	static const struct ng_metric_family family = {"nowgate_mode", NG_METRIC_GAUGE, NULL,
 		"1 for the mode that the target is in, 0 for the others."};
-	static const enum ng_mode modes[] = {
-		NG_MODE_OFF, NG_MODE_COUNT, NG_MODE_SAMPLED, NG_MODE_BURST, NG_MODE_FULL};
 
 	ng_openmetrics_family(&page->writer, &family);
 	for (size_t i = 0; i < page->scrape->report_count; i++) {
@@ -380,12 +378,12 @@ static void put_modes(struct ng_metrics_page *page)
 		struct ng_metric_labels labels = labels_of(&subject, &room);
 
 		labels.count++;
-		for (size_t k = 0; k < sizeof(modes) / sizeof(modes[0]); k++) {
+		for (enum ng_mode mode = 0; mode < NG_MODES; mode++) {
 			room.labels[TARGET_LABELS] =
-				(struct ng_metric_label){"mode", ng_mode_name(modes[k])};
+				(struct ng_metric_label){"mode", ng_mode_name(mode)};
 			if (page->metrics->targets[i].is_shown && !subject.report->ended)
 				ng_openmetrics_put(&page->writer, &labels,
-					subject.report->settings.mode == modes[k]);
+					subject.report->settings.mode == mode);
 		}
 	}
 }
