@@ -3,7 +3,8 @@ import collections
 import re
 import subprocess
 
-from harness import BOUND_S, BUILD, MATRIX, Beside, Skip, Target, check, go_program, need, newest, test
+from harness import (BOUND_S, BUILD, MATRIX, Beside, Skip, Target, c_program, check, go_program, need, newest,
+                     test)
 
 UNIT = BUILD / "asan" / "tests" / "unit"
 CALLS, GOROUTINES = 20, 6  # 20 calls on the first goroutine and on main's, 120 on the last
@@ -134,3 +135,19 @@ def code_takes_it_from_there():
             places = {int(place, 16) - (1 << 64)
                       for place in re.findall(r"(?:%fs:|\smov +\$)0x(f{8}[0-9a-f]{8})", text)}
             check(places, {int(where)}, f"{program}: what rt0_go reads of its thread")
+
+
+@test()
+def in_a_library_that_c_loaded():
+    """A thread of C's has a goroutine while it is in Go, always the same."""
+    for version in MATRIX:
+        library = go_program(version, "shared", "c-shared")
+        with Target(c_program("loads"), library, CALLS) as target:
+            with Goroutines(target.pid, "time.Now", "syscall.gettimeofday") as beside:
+                target.begin()
+                target.truth()
+                target.end()
+                recorded = beside.finish()
+        ids = {goroutine for goroutine, function in recorded if function == "time.Now"}
+        check(len(ids) == 1 and "0" not in ids, True, f"{library}: goroutines {ids}")
+        check(recorded, {(ids.pop(), "time.Now"): CALLS, ("0", "syscall.gettimeofday"): CALLS}, str(library))

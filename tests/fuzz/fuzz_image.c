@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "core/image/frames.h"
+#include "core/image/goroutine.h"
 #include "core/image/image.h"
 #include "core/image/site.h"
 #include "tests/fuzz/must.h"
@@ -202,6 +203,17 @@ static void check_function_at(const struct ng_image *image, uint64_t address)
 	free(function.name);
 }
 
+static void check_goroutine(const struct ng_image *image, uint64_t address)
+{
+	struct ng_goroutine where;
+	const int error = ng_goroutine_at(image, address, &where, NULL);
+
+	MUST(error == 0 || error == -ENODATA);
+	MUST((where.g == NG_G_NOWHERE) == (error != 0));
+	MUST((where.id_offset != 0) == !error);
+	MUST(where.g == NG_G_TLS ? where.tls_bytes < 0 : where.tls_bytes == 0);
+}
+
 static void check_frames(const struct ng_image *image, uint64_t address)
 {
 	struct ng_code_frame frames[8];
@@ -347,6 +359,7 @@ static void ask_everything(const struct file *file, const struct ng_image *image
 	for (uint64_t i = 0; i < NG_MADE_TEXT_BYTES + 32; i += 0x18) {
 		check_function_at(image, file->text - 8 + i);
 		check_frames(image, file->text - 8 + i);
+		check_goroutine(image, file->text - 8 + i);
 		check_read(file, image, file->text - 8 + i);
 	}
 	for (size_t i = 0; i < count && i < COUNT(texts); i++) {
