@@ -101,6 +101,9 @@ struct ng_record {
 	__u32 site;
 	__u32 tid;
 	__u64 goroutine; /* 0: not known, or none: the runtime's own code on its own stacks */
+	__u32 window; /* serial number of the window that it was hit in; 0: none, each call is told
+		       */
+	__u32 pad;
 	/* Then 8 bytes a frame, innermost first: the site's address, then return addresses. Where
 	 * there are NG_RECORD_FRAMES_MAX the stack may be deeper. */
 };
@@ -143,7 +146,7 @@ struct ng_gate {
 	__u32 burst_limited;   /* burst: not 0 where burst_left counts */
 	__u32 count_limited;   /* count: not 0 where running out of tokens is told */
 	__u32 window;	       /* index in `windows` that calls are noted in while one is open */
-	__u32 generation;      /* one more at each change of mode */
+	__u32 records;	       /* not 0 where delivered calls are told with their stacks */
 	__u64 window_until_ns; /* sampled: the window's end, CLOCK_MONOTONIC; a trip brings it
 				  forward */
 };
@@ -165,11 +168,13 @@ struct ng_gate_tally {
 	__u64 lost;
 	__u64 first_ns; /* the first delivered since user space wrote 0; CLOCK_MONOTONIC */
 	__u64 last_hit_ns;
-	__u64 lead_hits; /* at leads: no calls, in none of the above */
-	__u64 pairs;	 /* hits of a lead and then of its site, in windows … */
-	__u64 pairs_ns;	 /* … and the time between the two */
-	__u64 lead_key;	 /* whose lead was hit last: NG_ROW_KEY(tid, its site + 1) … */
-	__u64 lead_ns;	 /* … and when. Plain stores; what they tell is checked */
+	__u64 lead_hits;  /* at leads: no calls, in none of the above */
+	__u64 pairs;	  /* hits of a lead and then of its site, in windows … */
+	__u64 pairs_ns;	  /* … and the time between the two */
+	__u64 lead_key;	  /* whose lead was hit last: NG_ROW_KEY(tid, its site + 1) … */
+	__u64 lead_ns;	  /* … and when. Plain stores; what they tell is checked */
+	__u64 told;	  /* delivered calls whose records were written, or lost … */
+	__u64 telling_ns; /* … and the time that took */
 	struct ng_gate_share share;
 };
 
@@ -218,13 +223,13 @@ _Static_assert(sizeof(struct ng_count) == 8, "ng_count");
 _Static_assert(sizeof(struct ng_proc_event) == 56, "ng_proc_event");
 _Static_assert(__builtin_offsetof(struct ng_proc_event, image_device) == 32, "image_device");
 _Static_assert(__builtin_offsetof(struct ng_proc_event, tgid) == 40, "tgid");
-_Static_assert(sizeof(struct ng_record) == 40, "ng_record");
+_Static_assert(sizeof(struct ng_record) == 48, "ng_record");
 _Static_assert(sizeof(struct ng_site_facts) == 16, "ng_site_facts");
 _Static_assert(sizeof(struct ng_target) == 24, "ng_target");
 _Static_assert(sizeof(struct ng_image_key) == 16, "ng_image_key");
 _Static_assert(sizeof(struct ng_gate) == 64, "ng_gate");
 _Static_assert(__builtin_offsetof(struct ng_gate, mode) == 24, "ng_gate.mode");
-_Static_assert(sizeof(struct ng_gate_tally) == 96, "ng_gate_tally");
+_Static_assert(sizeof(struct ng_gate_tally) == 112, "ng_gate_tally");
 _Static_assert(sizeof(struct ng_window_row) == 16, "ng_window_row");
 _Static_assert(sizeof(struct ng_window_table) == 16 + 16 * NG_WINDOW_ROWS, "ng_window_table");
 _Static_assert(sizeof(struct ng_on_cpu) == 64, "ng_on_cpu");

@@ -14,6 +14,10 @@
 #define NG_VERDICT_DELIVER 1u /* count it; else it is sampled out */
 #define NG_VERDICT_TRIP	   2u /* the last that the window or the burst may take: disarm now */
 
+/** Of what ng_gate_decide() says: the serial number of the window that a delivered hit is in; 0: it
+ * is in none. */
+#define NG_VERDICT_WINDOW(verdict) ((__u32)((verdict) >> 32))
+
 /** The mode at a time: when the lease is over, what it falls back to. */
 static inline __attribute__((always_inline)) __u32 ng_gate_mode(
 	const volatile struct ng_gate *gate, __u64 now_ns)
@@ -61,13 +65,13 @@ static inline __attribute__((always_inline)) __u32 ng_gate_take_share(
  * @param share this CPU's, at this gate
  * @param now_ns CLOCK_MONOTONIC
  * @param random 32 random bits
- * @return NG_VERDICT_*
+ * @return NG_VERDICT_*, and NG_VERDICT_WINDOW()
  */
-static inline __attribute__((always_inline)) __u32 ng_gate_decide(
+static inline __attribute__((always_inline)) __u64 ng_gate_decide(
 	struct ng_gate *gate, struct ng_gate_share *share, __u64 now_ns, __u32 random)
 {
 	const volatile struct ng_gate *seen = gate;
-	__u32 window;
+	__u32 window, verdict;
 
 	switch (ng_gate_mode(seen, now_ns)) {
 	case NG_MODE_COUNT:
@@ -80,7 +84,8 @@ static inline __attribute__((always_inline)) __u32 ng_gate_decide(
 		if (!window || now_ns >= seen->window_until_ns ||
 			random > seen->probability)
 			return 0;
-		return ng_gate_take_share(gate, window, share);
+		verdict = ng_gate_take_share(gate, window, share);
+		return verdict ? (__u64)window << 32 | verdict : 0;
 	case NG_MODE_BURST:
 		return seen->burst_limited ? ng_gate_take(&gate->burst_left) : NG_VERDICT_DELIVER;
 	default:

@@ -115,14 +115,24 @@ static __always_inline bool ng_window_add(__u32 index, __u64 key, __u64 value)
 
 /* Delivers a hit: counts it, in its window if one is open. */
 static __always_inline bool ng_deliver(
-	struct task_struct *task, __u32 site, const volatile struct ng_gate *gate)
+	struct task_struct *task, __u32 site, const volatile struct ng_gate *gate, bool in_window)
 {
-	if (gate->mode == NG_MODE_SAMPLED &&
-		!ng_window_add(gate->window, NG_ROW_KEY(task->pid, site + 1), 1)) {
+	if (in_window && !ng_window_add(gate->window, NG_ROW_KEY(task->pid, site + 1), 1)) {
 		ng_lose(NG_LOST_WINDOW_FULL);
 		return false;
 	}
 	return ng_count_call(task, site);
+}
+
+/* Records a delivered call, and what time that takes: on top of what a counted one does. */
+static __always_inline void ng_tell_call(const struct pt_regs *regs, struct task_struct *task,
+	__u32 site, __u32 window, struct ng_gate_tally *tally)
+{
+	const __u64 from_ns = bpf_ktime_get_ns();
+
+	ng_record_call(regs, task, site, window);
+	__sync_fetch_and_add(&tally->told, 1);
+	__sync_fetch_and_add(&tally->telling_ns, bpf_ktime_get_ns() - from_ns);
 }
 
 static __always_inline void ng_trip(struct task_struct *task)
@@ -157,7 +167,8 @@ static __always_inline void ng_pair(struct ng_gate_tally *tally, __u64 key, __u6
 }
 
 /* A hit of a process that has a gate: hits = delivered + sampled out + lost. */
-static __always_inline void ng_gated_hit(struct task_struct *task, __u64 cookie)
+static __always_inline void ng_gated_hit(
+	const struct pt_regs *regs, struct task_struct *task, __u64 cookie)
 {
 	const __u32 site = (__u32)cookie, leads_to_plus_one = (__u32)(cookie >> 32);
 	struct ng_target *target = ng_target_of(task);
@@ -165,7 +176,8 @@ static __always_inline void ng_gated_hit(struct task_struct *task, __u64 cookie)
 	struct ng_gate *gate = bpf_map_lookup_elem(&gates, &index);
 	struct ng_gate_tally *tally = bpf_map_lookup_elem(&gate_tallies, &index);
 	const __u64 now_ns = bpf_ktime_get_ns();
-	__u32 verdict;
+	__u64 verdict;
+	__u32 window;
 
 	if (!gate || !tally)
 		return; /* cannot be: the index is in range */
@@ -185,13 +197,17 @@ static __always_inline void ng_gated_hit(struct task_struct *task, __u64 cookie)
 	if (!tally->first_ns)
 		tally->first_ns = now_ns;
 	ng_pair(tally, NG_ROW_KEY(task->pid, site + 1), now_ns);
-	if (ng_deliver(task, site, gate))
-		__sync_fetch_and_add(&tally->delivered, 1);
-	else
+	window = NG_VERDICT_WINDOW(verdict);
+	if (!ng_deliver(task, site, gate, window)) {
 		__sync_fetch_and_add(&tally->lost, 1);
+	} else {
+		__sync_fetch_and_add(&tally->delivered, 1);
+		if (ng_has_records && gate->records)
+			ng_tell_call(regs, task, site, window, tally);
+	}
 	if (!(verdict & NG_VERDICT_TRIP))
 		return;
-	if (gate->mode == NG_MODE_SAMPLED)
+	if (window)
 		gate->window_until_ns = now_ns;
 	ng_trip(task);
 }
@@ -204,10 +220,10 @@ int ng_hit(struct pt_regs *ctx)
 	const __u64 cookie = bpf_get_attach_cookie(ctx);
 
 	if (ng_has_gates) {
-		ng_gated_hit(task, cookie);
+		ng_gated_hit(ctx, task, cookie);
 	} else if (ng_default_counts()) {
 		if (ng_count_call(task, (__u32)cookie) && ng_has_records)
-			ng_record_call(ctx, task, (__u32)cookie);
+			ng_record_call(ctx, task, (__u32)cookie, 0);
 	}
 	return 0;
 }

@@ -86,7 +86,7 @@ static __always_inline __u32 ng_walk(
 }
 
 static __always_inline void ng_record_head(
-	struct ng_record *head, struct task_struct *task, __u32 site)
+	struct ng_record *head, struct task_struct *task, __u32 site, __u32 window)
 {
 	head->time_ns = bpf_ktime_get_ns();
 	head->start_ns = task->group_leader->start_boottime;
@@ -94,6 +94,7 @@ static __always_inline void ng_record_head(
 	head->exec_id = (__u32)task->self_exec_id;
 	head->site = site;
 	head->tid = task->pid;
+	head->window = window;
 }
 
 /* With its room taken before its depth is known; what the stack does not fill is 0, which is no
@@ -113,7 +114,7 @@ static __always_inline bool ng_record_long(
 }
 
 static __always_inline void ng_record_call(
-	const struct pt_regs *regs, struct task_struct *task, __u32 site)
+	const struct pt_regs *regs, struct task_struct *task, __u32 site, __u32 window)
 {
 	struct ng_short_record record = {}; /* kernels before 6.3 want it so */
 	const struct ng_site_facts *facts = bpf_map_lookup_elem(&site_facts, &site);
@@ -121,7 +122,7 @@ static __always_inline void ng_record_call(
 
 	if (!facts)
 		return; /* cannot be: the number is in range */
-	ng_record_head(&record.head, task, site);
+	ng_record_head(&record.head, task, site, window);
 	record.head.goroutine = ng_goroutine_id(regs, task, &facts->goroutine);
 	count = ng_walk(regs, facts->is_frameless, record.frames, NG_RECORD_FRAMES_FEW);
 	if (count >= NG_RECORD_FRAMES_FEW) {

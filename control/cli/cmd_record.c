@@ -3,18 +3,21 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "control/cli/options.h"
 #include "control/cli/record_print.h"
 #include "control/cli/run.h"
+#include "control/cli/stat_sampled.h"
 #include "control/cli/targets.h"
 #include "control/engine/calibrate.h"
 #include "control/plane/recorded.h"
 #include "control/plane/recorder.h"
 #include "core/base/cleanup.h"
 #include "core/base/clock.h"
+#include "core/base/number.h"
 #include "core/out/flame.h"
 #include "core/out/folded.h"
 #include "core/out/json.h"
@@ -33,6 +36,10 @@ static const char help[] =
 	"  -- COMMAND ARG...    from its first instruction to its end, its children too\n"
 	"  -f, --func FUNC      as `nowgate stat` has it; again for more. Default: time.Now\n"
 	"  -d, --duration TIME  such as 10s; default: until the targets end, or ^C\n"
+	"      --mode MODE      full: every call (the default); sampled: in short windows, within "
+	"the\n"
+	"                       budget, and counts are estimates\n"
+	"      --budget SHARE   sampled: of the process's CPU time. Default: 1%\n"
 	"Output (a summary goes to stdout, with a command to stderr)\n"
 	"  -o, --output FILE    a profile for `go tool pprof`\n"
 	"      --folded FILE    a line for each stack, with its count, for flame graph tools\n"
@@ -51,6 +58,8 @@ enum option_index {
 	OPTION_EXE,
 	OPTION_FUNC,
 	OPTION_DURATION,
+	OPTION_MODE,
+	OPTION_BUDGET,
 	OPTION_OUTPUT,
 	OPTION_FOLDED,
 	OPTION_SVG,
@@ -63,6 +72,8 @@ static const struct ng_option option_table[] = {
 	[OPTION_EXE] = {0, "exe", NG_OPTION_VALUE, true},
 	[OPTION_FUNC] = {'f', "func", NG_OPTION_VALUE, true},
 	[OPTION_DURATION] = {'d', "duration", NG_OPTION_VALUE, false},
+	[OPTION_MODE] = {0, "mode", NG_OPTION_VALUE, false},
+	[OPTION_BUDGET] = {0, "budget", NG_OPTION_VALUE, false},
 	[OPTION_OUTPUT] = {'o', "output", NG_OPTION_VALUE, false},
 	[OPTION_FOLDED] = {0, "folded", NG_OPTION_VALUE, false},
 	[OPTION_SVG] = {0, "svg", NG_OPTION_VALUE, false},
@@ -83,6 +94,9 @@ enum output {
 struct record_run {
 	struct ng_targets targets;
 	uint64_t duration_ns; /* 0: no end */
+	bool sampled;
+	double budget_ratio; /* 0: the default */
+	uint64_t began_at_ns;
 	const char *paths[OUTPUTS];
 	int fds[OUTPUTS];
 	bool help;
@@ -105,6 +119,16 @@ static int set_option(struct record_run *run, int index, const char *value)
 		return ng_targets_add_function(&run->targets, COMMAND, value);
 	case OPTION_DURATION:
 		return ng_option_duration(COMMAND, "duration", value, &run->duration_ns);
+	case OPTION_MODE:
+		run->sampled = !strcmp(value, "sampled");
+		if (!run->sampled && strcmp(value, "full"))
+			return ng_complain_usage(
+				COMMAND, "--mode %s: it can be sampled or full", value);
+		return 0;
+	case OPTION_BUDGET:
+		if (ng_ratio_parse(value, &run->budget_ratio, &run->diag))
+			return ng_complain_usage(COMMAND, "--budget: %s", run->diag.text);
+		return 0;
 	case OPTION_OUTPUT:
 	case OPTION_FOLDED:
 	case OPTION_SVG:
@@ -140,6 +164,10 @@ static int read_arguments(struct record_run *run, int argc, char **argv)
 	if (run->help)
 		return 0;
 	code = ng_targets_finish(&run->targets, &options);
+	if (!code && run->sampled && run->targets.command)
+		return ng_complain_usage(COMMAND, "--mode sampled goes with --pid and --exe");
+	if (!code && !run->sampled && run->budget_ratio > 0)
+		return ng_complain_usage(COMMAND, "--budget goes with --mode sampled");
 	if (!code && !run->targets.function_count)
 		run->targets.functions[run->targets.function_count++] = "time.Now";
 	return code;
@@ -193,6 +221,44 @@ static int write_outputs(struct record_run *run, const struct ng_profile *profil
 	return first_error;
 }
 
+/* Each hit is a call, and costs what its site's class does. */
+static struct ng_recorded_value value_of(const struct ng_recorded_stack *stack, void *context)
+{
+	const struct record_run *run = context;
+	const struct ng_site *site = ng_session_site(run->run.session, stack->key.site);
+	struct ng_recorded_value value = {.calls = stack->calls};
+
+	if (run->is_calibrated && site && site->class != NG_SITE_SYSCALL)
+		value.cost_ns = run->calibration.costs[site->class].median_ns * (double)stack->hits;
+	return value;
+}
+
+static bool locate(const struct ng_count_key *process, uint64_t address, const void *context,
+	struct ng_place *ret_place)
+{
+	const struct record_run *run = context;
+
+	return ng_session_locate(process, address, run->run.session, ret_place);
+}
+
+static struct ng_profile header_of(const struct ng_report *report, uint64_t began_at_ns,
+	const struct ng_profile_loss losses[2])
+{
+	struct ng_profile header = {.began_at_ns = began_at_ns,
+		.duration_ns = report->elapsed_ns,
+		.mode = "full",
+		.losses = losses,
+		.loss_count = 2};
+
+	if (report->target_count != 1)
+		return header;
+	header.pid = (uint32_t)report->targets[0].pid;
+	header.exe = report->targets[0].exe;
+	if (report->targets[0].function_count == 1)
+		header.function = report->targets[0].functions[0].name;
+	return header;
+}
+
 static int finish(struct record_run *run, uint64_t began_at_ns, bool *ret_lost)
 {
 	FILE *file = run->targets.command ? stderr : stdout;
@@ -202,11 +268,15 @@ static int finish(struct record_run *run, uint64_t began_at_ns, bool *ret_lost)
 
 	if (error)
 		return error;
+	const struct ng_profile_loss losses[] = {{.cause = "the ring of records was full",
+							 .hits = report.lost[NG_LOST_RECORDS_FULL]},
+		{.cause = "there were too many stacks",
+			.hits = ng_recorder_totals(run->recorder).overflow}};
 	const struct ng_recorded_parts parts = {.recorder = run->recorder,
-		.session = run->run.session,
-		.report = &report,
-		.calibration = run->is_calibrated ? &run->calibration : NULL,
-		.began_at_ns = began_at_ns};
+		.locate = locate,
+		.value = value_of,
+		.context = run,
+		.header = header_of(&report, began_at_ns, losses)};
 
 	error = ng_recorded_make(&parts, &recorded);
 	if (!error)
@@ -218,6 +288,171 @@ static int finish(struct record_run *run, uint64_t began_at_ns, bool *ret_lost)
 	ng_recorded_free(recorded);
 	ng_report_release(&report);
 	return error;
+}
+
+/* What the hits of one function of one process come to: its estimate, shared out by weight. */
+struct sampled_function {
+	double weight; /* of all its stacks */
+	double calls;  /* estimated */
+	double cost_ns;
+};
+
+struct sampled {
+	struct ng_recorder *recorder;
+	struct ng_fleet *fleet;
+	struct sampled_function (*functions)[NG_MEMBER_FUNCTIONS_MAX + 1]; /* of each member */
+	size_t count;
+	double calls_low, calls_high;
+	struct ng_profile header;
+};
+
+static int take_report(const struct ng_member_report *report, void *context)
+{
+	struct sampled *sampled = context;
+	struct sampled_function(*grown)[NG_MEMBER_FUNCTIONS_MAX + 1] =
+		reallocarray(sampled->functions, sampled->count + 1, sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	sampled->functions = grown;
+	memset(&grown[sampled->count], 0, sizeof(*grown));
+	for (size_t i = 0; i < report->function_count; i++) {
+		const struct ng_member_function *function = &report->functions[i];
+
+		grown[sampled->count][i].calls = function->calls;
+		grown[sampled->count][i].cost_ns = function->cost_ns;
+		sampled->calls_low += function->calls_low;
+		sampled->calls_high += function->calls_high;
+	}
+	if (!sampled->count) {
+		sampled->header.pid = (uint32_t)report->pid;
+		sampled->header.exe = report->exe;
+		if (report->function_count == 1)
+			sampled->header.function = report->functions[0].name;
+	}
+	sampled->count++;
+	return 0;
+}
+
+static struct sampled_function *function_of(
+	const struct sampled *sampled, const struct ng_count_key *key)
+{
+	uint32_t function;
+	size_t member;
+
+	if (!ng_fleet_find_function(sampled->fleet, key, &member, &function))
+		return NULL;
+	return &sampled->functions[member][function];
+}
+
+static void add_weight(const struct ng_recorded_stack *stack, void *context)
+{
+	struct sampled_function *function = function_of(context, &stack->key);
+
+	if (function)
+		function->weight += stack->calls;
+}
+
+static struct ng_recorded_value sampled_value(const struct ng_recorded_stack *stack, void *context)
+{
+	const struct sampled_function *function = function_of(context, &stack->key);
+	struct ng_recorded_value value = {.calls = stack->calls};
+
+	if (!function)
+		return value;
+	if (function->calls > 0 && function->weight > 0)
+		value.calls *= function->calls / function->weight;
+	value.cost_ns = function->cost_ns * (double)stack->hits;
+	return value;
+}
+
+static bool sampled_locate(const struct ng_count_key *process, uint64_t address,
+	const void *context, struct ng_place *ret_place)
+{
+	const struct sampled *sampled = context;
+
+	return ng_fleet_locate(process, address, sampled->fleet, ret_place);
+}
+
+static int finish_sampled(struct ng_fleet *fleet, uint64_t elapsed_ns, void *context)
+{
+	struct record_run *run = context;
+	struct sampled sampled = {.fleet = fleet, .recorder = run->recorder};
+	struct ng_report report = {.elapsed_ns = elapsed_ns};
+	struct ng_recorded *recorded = NULL;
+	int error = ng_fleet_report(fleet, take_report, &sampled);
+
+	if (!error)
+		error = ng_fleet_lost(fleet, report.lost);
+	if (error)
+		return error;
+	const struct ng_weigher_losses untold = ng_fleet_untold(fleet);
+	const struct ng_profile_loss losses[] = {{.cause = "the ring of records was full",
+							 .hits = report.lost[NG_LOST_RECORDS_FULL]},
+		{.cause = "there were too many stacks",
+			.hits = ng_recorder_totals(run->recorder).overflow},
+		{.cause = "too many calls waited for their window", .hits = untold.full},
+		{.cause = "their window could not be weighed", .hits = untold.unweighed}};
+	struct ng_recorded_parts parts = {.recorder = run->recorder,
+		.locate = sampled_locate,
+		.value = sampled_value,
+		.context = &sampled,
+		.header = sampled.header};
+
+	if (sampled.count > 1)
+		parts.header = (struct ng_profile){0};
+	parts.header.mode = "sampled";
+	parts.header.is_estimate = true;
+	parts.header.low_calls = sampled.calls_low;
+	parts.header.high_calls = sampled.calls_high;
+	parts.header.began_at_ns = run->began_at_ns;
+	parts.header.duration_ns = elapsed_ns;
+	parts.header.losses = losses;
+	parts.header.loss_count = sizeof(losses) / sizeof(losses[0]);
+	ng_recorder_walk(run->recorder, add_weight, &sampled);
+	error = ng_recorded_make(&parts, &recorded);
+	if (!error)
+		error = write_outputs(run, ng_recorded_profile(recorded));
+	if (!error)
+		error = ng_record_print(stdout, ng_recorded_profile(recorded), &report);
+	ng_recorded_free(recorded);
+	free(sampled.functions);
+	return error;
+}
+
+static int run_sampled(struct record_run *run)
+{
+	struct ng_stat_sampled sampled = {
+		.name = COMMAND,
+		.on_call = ng_recorder_add,
+		.on_done = finish_sampled,
+		.wanted = run->options.wanted,
+		.settings = {.mode = NG_MODE_SAMPLED,
+			.budget_ratio =
+				run->budget_ratio > 0 ? run->budget_ratio : NG_BUDGET_DEFAULT},
+		.pids = run->targets.pids,
+		.pid_count = run->targets.pid_count,
+		.exes = run->targets.exes,
+		.exe_count = run->targets.exe_count,
+		.duration_ns = run->duration_ns,
+	};
+	bool lost = false;
+	int error = open_outputs(run);
+
+	if (!error)
+		error = ng_run_open_signals(&run->run);
+	run->recorder = ng_recorder_new(STACKS_MAX);
+	if (!error && !run->recorder)
+		error = -ENOMEM;
+	sampled.signal_fd = run->run.signal_fd;
+	run->began_at_ns = ng_clock_read(CLOCK_REALTIME);
+	sampled.call_context = run->recorder;
+	sampled.context = run;
+	if (!error)
+		error = ng_stat_sampled_run(&sampled, &lost, &run->diag);
+	if (error)
+		return ng_complain(COMMAND, error, &run->diag);
+	return lost || ng_recorder_totals(run->recorder).overflow ? NG_EXIT_LOST : NG_EXIT_DONE;
 }
 
 static void tell_start(const struct record_run *run)
@@ -268,7 +503,7 @@ static void take_arguments(struct record_run *run)
 	run->options = (struct ng_run_options){.name = COMMAND,
 		.wanted = {.functions = targets->functions,
 			.function_count = targets->function_count},
-		.on_call = ng_recorder_add,
+		.on_call = ng_recorder_count,
 		.pids = targets->pids,
 		.pid_count = targets->pid_count,
 		.exes = targets->exes,
@@ -288,7 +523,7 @@ int ng_cmd_record(int argc, char **argv)
 	if (run.help)
 		return ng_print_help(help);
 	take_arguments(&run);
-	code = run_all(&run);
+	code = run.sampled ? run_sampled(&run) : run_all(&run);
 	ng_run_release(&run.run);
 	ng_recorder_free(run.recorder);
 	for (size_t i = 0; i < OUTPUTS; i++) {

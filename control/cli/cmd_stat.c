@@ -149,6 +149,7 @@ static int run_sampled(struct stat_run *run)
 {
 	const struct ng_stat_arguments *arguments = &run->arguments;
 	struct ng_stat_sampled sampled = {
+		.name = NG_STAT_COMMAND,
 		.wanted = run->options.wanted,
 		.settings = {.mode = NG_MODE_SAMPLED,
 			.budget_ratio = arguments->budget_ratio > 0 ? arguments->budget_ratio

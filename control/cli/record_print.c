@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,7 +14,7 @@
 /* A place that calls, and how often. */
 struct caller {
 	const struct ng_profile_frame *frame; /* NULL: the stack is not known */
-	uint64_t hits;
+	double calls;
 };
 
 /* The frame that called what was traced; the innermost is in that itself. */
@@ -47,12 +48,12 @@ static int by_place(const void *a, const void *b)
 	return compare_places(((const struct caller *)a)->frame, ((const struct caller *)b)->frame);
 }
 
-static int by_hits(const void *a, const void *b)
+static int by_calls(const void *a, const void *b)
 {
 	const struct caller *first = a, *second = b;
 
-	if (first->hits != second->hits)
-		return first->hits > second->hits ? -1 : 1;
+	if (first->calls != second->calls)
+		return first->calls > second->calls ? -1 : 1;
 	return by_place(a, b);
 }
 
@@ -64,21 +65,21 @@ static size_t add_up(struct caller *callers, size_t count)
 	qsort(callers, count, sizeof(*callers), by_place);
 	for (size_t i = 0; i < count; i++) {
 		if (kept && !by_place(&callers[kept - 1], &callers[i]))
-			callers[kept - 1].hits += callers[i].hits;
+			callers[kept - 1].calls += callers[i].calls;
 		else
 			callers[kept++] = callers[i];
 	}
-	qsort(callers, kept, sizeof(*callers), by_hits);
+	qsort(callers, kept, sizeof(*callers), by_calls);
 	return kept;
 }
 
-static void print_caller(FILE *file, const struct caller *caller, uint64_t all)
+static void print_caller(FILE *file, const struct caller *caller, double all)
 {
 	const struct ng_profile_frame *frame = caller->frame;
 	char number[32], room[NG_FRAME_NAME_SIZE];
 
-	fprintf(file, "%17s %6.2f %%  ", ng_grouped(caller->hits, number),
-		100.0 * (double)caller->hits / (double)all);
+	fprintf(file, "%17s %6.2f %%  ", ng_grouped((uint64_t)(caller->calls + 0.5), number),
+		100.0 * caller->calls / all);
 	if (!frame) {
 		fputs("(no caller known)\n", file);
 		return;
@@ -93,15 +94,15 @@ int ng_record_print(FILE *file, const struct ng_profile *profile, const struct n
 {
 	struct caller *callers = calloc(profile->stack_count + 1, sizeof(*callers));
 	char number[32];
-	uint64_t all = 0;
+	double all = 0;
 	size_t count;
 
 	if (!callers)
 		return -ENOMEM;
 	for (size_t i = 0; i < profile->stack_count; i++) {
 		callers[i] = (struct caller){
-			.frame = caller_of(&profile->stacks[i]), .hits = profile->stacks[i].hits};
-		all += profile->stacks[i].hits;
+			.frame = caller_of(&profile->stacks[i]), .calls = profile->stacks[i].calls};
+		all += profile->stacks[i].calls;
 	}
 	count = add_up(callers, profile->stack_count);
 	if (count)
@@ -110,10 +111,18 @@ int ng_record_print(FILE *file, const struct ng_profile *profile, const struct n
 		print_caller(file, &callers[i], all);
 	if (count > CALLERS_MAX)
 		fprintf(file, "%17s %8s  and %zu more\n", "", "", count - CALLERS_MAX);
-	fprintf(file, "\n%s calls in %.3f s, %zu stacks", ng_grouped(all, number),
+	fprintf(file, "\n%s calls in %.3f s, %zu stacks", ng_grouped((uint64_t)(all + 0.5), number),
 		(double)report->elapsed_ns / 1e9, profile->stack_count);
 	fprintf(file, "; the reader took %.1f %% of a CPU\n",
 		100.0 * (double)report->reader_cpu_ns / (double)report->elapsed_ns);
+	if (profile->is_estimate)
+		fprintf(file, "An estimate: between %s and ",
+			ng_grouped((uint64_t)profile->low_calls, number));
+	if (profile->is_estimate && isfinite(profile->high_calls))
+		fprintf(file, "%s calls (95 %%)\n",
+			ng_grouped((uint64_t)profile->high_calls, number));
+	else if (profile->is_estimate)
+		fputs("who knows how many (95 %)\n", file);
 	ng_losses_print(file, report->lost);
 	free(callers);
 	return fflush(file) ? -errno : 0;

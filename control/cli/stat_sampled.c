@@ -15,8 +15,9 @@
 
 static void print_note(const char *note, void *context)
 {
-	(void)context;
-	fprintf(stderr, "nowgate stat: %s\n", note);
+	const struct ng_stat_sampled *run = context;
+
+	fprintf(stderr, "nowgate %s: %s\n", run->name, note);
 }
 
 static int attach_one(struct ng_fleet *fleet, const struct ng_stat_sampled *run,
@@ -102,12 +103,18 @@ static int loop(struct ng_fleet *fleet, const struct ng_stat_sampled *run)
 		error = print(fleet, run, start_ns);
 		interval_end_ns += run->interval_ns;
 	}
-	return error ? error : print(fleet, run, start_ns);
+	if (error || !run->on_done)
+		return error ? error : print(fleet, run, start_ns);
+	ng_fleet_stop(fleet);
+	return run->on_done(fleet, ng_clock_ns() - start_ns, run->context);
 }
 
 int ng_stat_sampled_run(const struct ng_stat_sampled *run, bool *ret_lost, struct ng_diag *diag)
 {
-	const struct ng_fleet_options options = {.on_note = print_note};
+	const struct ng_fleet_options options = {.on_note = print_note,
+		.context = (void *)run,
+		.on_call = run->on_call,
+		.call_context = run->call_context};
 	uint64_t lost[NG_LOST_CAUSES] = {0};
 	struct ng_fleet *fleet;
 	int error = ng_fleet_open(&options, &fleet, diag);
@@ -119,7 +126,8 @@ int ng_stat_sampled_run(const struct ng_stat_sampled *run, bool *ret_lost, struc
 		error = loop(fleet, run);
 	if (!error)
 		error = ng_fleet_lost(fleet, lost);
-	*ret_lost = lost[NG_LOST_COUNTS_FULL] || lost[NG_LOST_WINDOW_FULL];
+	*ret_lost = lost[NG_LOST_COUNTS_FULL] || lost[NG_LOST_WINDOW_FULL] ||
+		    lost[NG_LOST_RECORDS_FULL];
 	ng_fleet_free(fleet);
 	return error;
 }

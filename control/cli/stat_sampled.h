@@ -8,11 +8,18 @@
 #include <stdio.h>
 #include <sys/types.h>
 
-#include "control/plane/images.h"
+#include "control/plane/fleet.h"
 #include "control/plane/settings.h"
 #include "core/base/diag.h"
 
 struct ng_stat_sampled {
+	const char *name; /* of the subcommand, for messages */
+	/* With these it is stopped at the end, and on_done says what came of it; else that is
+	 * printed. */
+	ng_weigher_on_call on_call;
+	int (*on_done)(struct ng_fleet *fleet, uint64_t elapsed_ns, void *context);
+	void *call_context;
+	void *context; /* of on_done */
 	struct ng_wanted wanted;
 	struct ng_settings settings;
 	const pid_t *pids;

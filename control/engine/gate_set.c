@@ -17,7 +17,6 @@ void ng_gate_set(struct ng_gate *gate, const struct ng_gate_setting *setting)
 	gate->count_limited = setting->count_limited;
 	if (setting->mode == NG_MODE_COUNT)
 		__atomic_store_n(&gate->tokens, setting->tokens, __ATOMIC_RELAXED);
-	gate->generation++;
 	/* Release: who sees the mode sees what belongs to it. */
 	__atomic_store_n(&gate->mode, setting->mode, __ATOMIC_RELEASE);
 }

@@ -167,6 +167,8 @@ int ng_gates_tally(const struct ng_gates *gates, uint32_t gate, struct ng_gate_t
 		sum.lead_hits += share->lead_hits;
 		sum.pairs += share->pairs;
 		sum.pairs_ns += share->pairs_ns;
+		sum.told += share->told;
+		sum.telling_ns += share->telling_ns;
 		if (share->first_ns && (!sum.first_ns || share->first_ns < sum.first_ns))
 			sum.first_ns = share->first_ns;
 		if (share->last_hit_ns > sum.last_hit_ns)
@@ -340,8 +342,9 @@ void ng_gates_close_window(struct ng_gates *gates, uint32_t gate_index, uint32_t
 	const uint64_t until_ns = __atomic_load_n(&gate->window_until_ns, __ATOMIC_RELAXED);
 	const uint64_t now_ns = ng_clock_ns();
 
-	*ret_parts = (struct ng_window_parts){
-		.opened_ns = window->opened_ns, .closed_ns = now_ns < until_ns ? now_ns : until_ns};
+	*ret_parts = (struct ng_window_parts){.serial = gate->window_open,
+		.opened_ns = window->opened_ns,
+		.closed_ns = now_ns < until_ns ? now_ns : until_ns};
 	__atomic_store_n(&gate->window_open, 0, __ATOMIC_RELEASE);
 	(void)__atomic_fetch_sub(&gates->skeleton->bss->ng_windows_open, 1, __ATOMIC_RELEASE);
 	ret_parts->tripped = __atomic_load_n(&gate->tokens, __ATOMIC_RELAXED) <= 0;

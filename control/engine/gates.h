@@ -68,6 +68,7 @@ struct ng_window_part {
 struct ng_window_parts {
 	struct ng_window_part items[NG_WINDOW_ROWS];
 	size_t count;
+	uint32_t serial;    /* as its records have it (bpf/abi.h); never 0 */
 	uint64_t opened_ns; /* CLOCK_MONOTONIC */
 	uint64_t closed_ns;
 	uint64_t calls; /* of all threads and sites */

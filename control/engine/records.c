@@ -15,8 +15,7 @@
 
 struct ng_records {
 	struct ring_buffer *ring;
-	ng_records_on_call on_call;
-	void *context;
+	struct ng_records_options options;
 	pthread_t thread;
 	bool is_ending;	    /* writer: who closes; release, paired with the reader's acquire */
 	uint64_t strangers; /* of the reader; read when it has ended */
@@ -30,7 +29,7 @@ static int on_record(void *context, void *data, size_t size_bytes)
 	if (ng_call_read(data, size_bytes, &call))
 		records->strangers++;
 	else
-		records->on_call(&call, records->context);
+		records->options.on_call(&call, records->options.context);
 	return 0;
 }
 
@@ -43,13 +42,15 @@ static void *read_all(void *argument)
 	do {
 		is_last = __atomic_load_n(&records->is_ending, __ATOMIC_ACQUIRE);
 		(void)ring_buffer__consume(records->ring); /* the callback gives no error */
+		if (records->options.on_look)
+			records->options.on_look(is_last, records->options.context);
 		if (!is_last)
 			(void)nanosleep(&look, NULL);
 	} while (!is_last);
 	return NULL;
 }
 
-int ng_records_open(struct ng_uprobe *engine, ng_records_on_call on_call, void *context,
+int ng_records_open(struct ng_uprobe *engine, const struct ng_records_options *options,
 	struct ng_records **ret_records, struct ng_diag *diag)
 {
 	struct ng_records *records = calloc(1, sizeof(*records));
@@ -57,8 +58,7 @@ int ng_records_open(struct ng_uprobe *engine, ng_records_on_call on_call, void *
 
 	if (!records)
 		return -ENOMEM;
-	records->on_call = on_call;
-	records->context = context;
+	records->options = *options;
 	records->ring = ring_buffer__new(
 		bpf_map__fd(ng_uprobe_skeleton(engine)->maps.records), on_record, records, NULL);
 	error = records->ring ? -pthread_create(&records->thread, NULL, read_all, records) : -errno;

@@ -7,6 +7,7 @@
 #ifndef NG_CONTROL_ENGINE_RECORDS_H
 #define NG_CONTROL_ENGINE_RECORDS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "control/engine/uprobe.h"
@@ -20,13 +21,22 @@ struct ng_records;
 /** Called for each call, on the reader's thread; what the call points to holds until it returns. */
 typedef void (*ng_records_on_call)(const struct ng_call *call, void *context);
 
+/** Called after each look, on the reader's thread. @param is_last there will be no more calls */
+typedef void (*ng_records_on_look)(bool is_last, void *context);
+
+struct ng_records_options {
+	ng_records_on_call on_call;
+	ng_records_on_look on_look; /* may be NULL */
+	void *context;		    /* for both */
+};
+
 /**
  * Starts the reader. Block all signals before, and keep them so meanwhile.
  *
  * @param engine opened with records; it must outlive the reader
  * @return 0; -ENOMEM; -EAGAIN no thread: with the text
  */
-int ng_records_open(struct ng_uprobe *engine, ng_records_on_call on_call, void *context,
+int ng_records_open(struct ng_uprobe *engine, const struct ng_records_options *options,
 	struct ng_records **ret_records, struct ng_diag *diag);
 
 /** Takes what is left in the ring, and ends the reader. @return records that were not what the

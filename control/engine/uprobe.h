@@ -47,9 +47,9 @@ enum ng_gating {
 struct ng_uprobe_options {
 	enum ng_attach attach;
 	enum ng_gating gating;
-	uint32_t records_bytes; /* of the ring of calls' records, a power of two: with
-				   NG_GATING_COMMON each call is told with its stack
-				   (control/engine/records.h); 0: none */
+	uint32_t records_bytes; /* of the ring of calls' records (control/engine/records.h), a power
+				   of two; with NG_GATING_COMMON each call is told with its stack,
+				   else those delivered of gates that say so; 0: none */
 };
 
 /**

@@ -11,6 +11,7 @@
 
 #include "control/plane/fleet_entries.h"
 #include "control/plane/fleet_images.h"
+#include "control/plane/fleet_records.h"
 #include "control/plane/prompt.h"
 #include "core/base/clock.h"
 
@@ -47,8 +48,9 @@ static int watch_fd(struct ng_fleet *fleet, int fd)
 
 static int open_parts(struct ng_fleet *fleet, struct ng_diag *diag)
 {
-	const struct ng_uprobe_options options = {
-		.attach = NG_ATTACH_TRACEFS, .gating = NG_GATING_EACH};
+	const struct ng_uprobe_options options = {.attach = NG_ATTACH_TRACEFS,
+		.gating = NG_GATING_EACH,
+		.records_bytes = fleet->options.on_call ? NG_RECORDS_BYTES : 0};
 	int error = ng_calibration_get(&fleet->calibration, diag);
 
 	if (!error) /* forks: before there are threads */
@@ -62,6 +64,8 @@ static int open_parts(struct ng_fleet *fleet, struct ng_diag *diag)
 			fleet->costs, &fleet->calibration, fleet->engine, fleet->gates, diag);
 	if (!error)
 		error = ng_workers_start(WINDOWS_SIDE_BY_SIDE, &fleet->workers);
+	if (!error && fleet->options.on_call)
+		error = ng_fleet_open_records(fleet, diag);
 	if (!error)
 		ng_prompt_thread(getpriority(PRIO_PROCESS, 0));
 	if (error)
@@ -117,6 +121,8 @@ void ng_fleet_free(struct ng_fleet *fleet)
 	}
 	ng_workers_stop(fleet->workers);
 	ng_traced_image_free(fleet->pruning.image); /* its job has run */
+	ng_fleet_close_records(fleet);
+	ng_weigher_free(fleet->weigher);
 	ng_costs_free(fleet->costs);
 	ng_gates_close(fleet->gates);
 	ng_uprobe_close(fleet->engine);

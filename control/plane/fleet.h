@@ -13,6 +13,7 @@
 
 #include "control/plane/images.h"
 #include "control/plane/member.h"
+#include "control/plane/places.h"
 #include "control/plane/selector.h"
 #include "control/plane/settings.h"
 #include "control/plane/wish.h"
@@ -26,6 +27,10 @@ typedef void (*ng_fleet_on_note)(const char *note, void *context);
 struct ng_fleet_options {
 	ng_fleet_on_note on_note; /* may be NULL */
 	void *context;
+	/* Told of each delivered call with its stack, and of how many calls it stands for, on
+	 * another thread; NULL: they are only counted. */
+	ng_weigher_on_call on_call;
+	void *call_context;
 };
 
 /**
@@ -75,6 +80,24 @@ bool ng_fleet_selects(const struct ng_selector *selector, pid_t pid);
  * come. @return how many processes */
 size_t ng_fleet_set(
 	struct ng_fleet *fleet, const struct ng_selector *selector, const struct ng_wish *wish);
+
+/** Asks all processes to be off, and waits for that; then all calls have been told of. What was
+ * counted and estimated stays. */
+void ng_fleet_stop(struct ng_fleet *fleet);
+
+/** Finds what a process that is or was traced has at an address; an ng_locate. @param fleet a
+ * struct ng_fleet */
+bool ng_fleet_locate(const struct ng_count_key *process, uint64_t address, const void *fleet,
+	struct ng_place *ret_place);
+
+/** Whose call, of what function? @param ret_member its place in the order of ng_fleet_report()
+ * @param ret_function in that report; NG_MEMBER_FUNCTIONS_MAX: it is not told apart
+ * @return false: nobody's any more */
+bool ng_fleet_find_function(const struct ng_fleet *fleet, const struct ng_count_key *call,
+	size_t *ret_member, uint32_t *ret_function);
+
+/** Calls that were recorded, but not told of; after ng_fleet_stop(). */
+struct ng_weigher_losses ng_fleet_untold(const struct ng_fleet *fleet);
 
 /** Readable when ng_fleet_turn() has something to do. */
 int ng_fleet_event_fd(const struct ng_fleet *fleet);

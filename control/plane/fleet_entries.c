@@ -74,7 +74,8 @@ int ng_fleet_add(struct ng_fleet *fleet, const struct fleet_attachment *attachme
 		.gates = fleet->gates,
 		.workers = fleet->workers,
 		.calibration = &fleet->calibration,
-		.cost = ng_costs_now(fleet->costs)};
+		.cost = ng_costs_now(fleet->costs),
+		.weigher = fleet->weigher};
 	struct ng_inspected inspected = NG_INSPECTED_INIT;
 	struct ng_member *member = NULL;
 	struct fleet_entry *grown;
@@ -96,7 +97,8 @@ int ng_fleet_add(struct ng_fleet *fleet, const struct fleet_attachment *attachme
 	if (!error)
 		error = ng_member_new(
 			&context, process, inspected.images, inspected.count, &member);
-	ng_inspected_release(&inspected);
+	if (error)
+		ng_inspected_release(&inspected);
 	if (error == -E2BIG)
 		return ng_diag_set(diag, error,
 			"process %d has more than %d places to probe: name fewer functions",
@@ -104,8 +106,12 @@ int ng_fleet_add(struct ng_fleet *fleet, const struct fleet_attachment *attachme
 	if (error)
 		return error;
 	tell_images_apart(fleet, process, member);
-	grown[fleet->entry_count++] = (struct fleet_entry){
-		.member = member, .attachment = attachment->id, .looked_ns = now_ns};
+	grown[fleet->entry_count++] = (struct fleet_entry){.member = member,
+		.mappings = inspected.mappings,
+		.attachment = attachment->id,
+		.looked_ns = now_ns};
+	inspected.mappings = (struct ng_mappings)NG_MAPPINGS_INIT;
+	ng_inspected_release(&inspected);
 	settle_member(member, attachment, now_ns);
 	return 0;
 }
@@ -113,6 +119,7 @@ int ng_fleet_add(struct ng_fleet *fleet, const struct fleet_attachment *attachme
 void ng_fleet_drop(struct ng_fleet *fleet, size_t index)
 {
 	ng_member_free(fleet->entries[index].member);
+	ng_mappings_release(&fleet->entries[index].mappings);
 	fleet->entry_count--;
 	memmove(&fleet->entries[index], &fleet->entries[index + 1],
 		(fleet->entry_count - index) * sizeof(*fleet->entries));

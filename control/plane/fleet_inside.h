@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "control/engine/calibrate.h"
+#include "control/engine/records.h"
 #include "control/plane/catalog.h"
 #include "control/plane/costs.h"
 #include "control/plane/fleet.h"
@@ -26,10 +27,11 @@ struct fleet_attachment {
 
 struct fleet_entry {
 	struct ng_member *member;
-	uint32_t attachment;  /* id; 0: it has been detached */
-	bool is_followed;     /* a child that its parent's attachment brought */
-	bool is_wanted_again; /* attached anew before it was let go of */
-	uint64_t looked_ns;   /* when its image was looked at: execs before that are in it */
+	struct ng_mappings mappings; /* when it was attached */
+	uint32_t attachment;	     /* id; 0: it has been detached */
+	bool is_followed;	     /* a child that its parent's attachment brought */
+	bool is_wanted_again;	     /* attached anew before it was let go of */
+	uint64_t looked_ns;	     /* when its image was looked at: execs before that are in it */
 	uint64_t due_ns;
 	uint64_t ended_ns; /* 0: it lives */
 };
@@ -57,6 +59,8 @@ struct ng_fleet {
 	struct ng_uprobe *engine;
 	struct ng_gates *gates;
 	struct ng_workers *workers;
+	struct ng_records *records; /* NULL: calls are only counted … */
+	struct ng_weigher *weigher; /* … likewise */
 	struct ng_calibration calibration;
 	struct ng_costs *costs;
 	struct ng_catalogs catalogs;

@@ -11,6 +11,7 @@
 void ng_inspected_release(struct ng_inspected *inspected)
 {
 	free(inspected->images);
+	ng_mappings_release(&inspected->mappings);
 	*inspected = (struct ng_inspected)NG_INSPECTED_INIT;
 }
 
@@ -80,7 +81,6 @@ int ng_inspect(struct ng_images *images, struct ng_uprobe *engine, const struct 
 	pid_t pid, struct ng_inspected *ret_inspected, struct ng_diag *diag)
 {
 	struct ng_inspected inspected = NG_INSPECTED_INIT;
-	struct ng_mappings mappings = NG_MAPPINGS_INIT;
 	struct ng_traced_image *main = NULL;
 	NG_CLEANUP_CLOSE int fd = ng_process_open_image(pid, diag);
 	int error;
@@ -89,22 +89,21 @@ int ng_inspect(struct ng_images *images, struct ng_uprobe *engine, const struct 
 		return fd;
 	ng_process_image_path(pid, inspected.exe, sizeof(inspected.exe));
 	error = ng_images_prepare(images, engine, wanted, fd, inspected.exe, &main, diag);
-	if (!error && ng_process_mappings(pid, &mappings))
+	if (!error && ng_process_mappings(pid, &inspected.mappings))
 		error = ng_diag_set(diag, -ESRCH, "process %d has exited", pid);
 	if (!error)
-		error = take_if_wanted(&inspected, pid, &mappings, main, diag);
-	for (size_t i = 0; !error && i < mappings.count; i++) {
+		error = take_if_wanted(&inspected, pid, &inspected.mappings, main, diag);
+	for (size_t i = 0; !error && i < inspected.mappings.count; i++) {
 		struct ng_traced_image *image;
 
 		error = prepare_mapping(
-			images, engine, wanted, pid, &mappings.items[i], &image, diag);
+			images, engine, wanted, pid, &inspected.mappings.items[i], &image, diag);
 		if (!error && image)
-			error = take_if_wanted(&inspected, pid, &mappings, image, diag);
+			error = take_if_wanted(&inspected, pid, &inspected.mappings, image, diag);
 	}
 	if (!error && !inspected.count)
-		error = explain_nothing(images, wanted, &mappings, main, inspected.exe, diag);
-	inspected.mapping_count = mappings.count;
-	ng_mappings_release(&mappings);
+		error = explain_nothing(
+			images, wanted, &inspected.mappings, main, inspected.exe, diag);
 	if (error) {
 		ng_inspected_release(&inspected);
 		return error;

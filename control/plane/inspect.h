@@ -8,13 +8,14 @@
 #include <sys/types.h>
 
 #include "control/plane/images.h"
+#include "control/target/process.h"
 #include "core/base/diag.h"
 
 /** Images that a process maps, and that have something wanted; owned by the cache. */
 struct ng_inspected {
 	struct ng_traced_image **images;
 	size_t count;
-	size_t mapping_count; /* executable mappings it had then */
+	struct ng_mappings mappings; /* executable ones, as they were then */
 	char exe[PATH_MAX];
 };
 

@@ -120,6 +120,7 @@ static int take_gate(struct ng_member *member)
 		return index;
 	member->gate_index = (uint32_t)index;
 	member->gate = ng_gates_at(member->context.gates, member->gate_index);
+	member->gate->records = member->context.weigher != NULL;
 	return 0;
 }
 
@@ -153,7 +154,7 @@ int ng_member_new(const struct ng_member_context *context, const struct ng_proce
 		return error;
 	}
 	ng_member_renew_cost(member);
-	costs.hit_ns = member->sites[0].hit_ns * member->cost.scale;
+	costs.hit_ns = ng_member_hit_ns(member, member->sites[0].hit_ns);
 	costs.edge_ns = context->calibration->costs[NG_SITE_EMULATED].edge_ns.median;
 	costs.own_ns = context->cost->own_ns;
 	ng_governor_init(&member->governor, &costs);
@@ -173,12 +174,18 @@ const struct member_site *ng_member_site(const struct ng_member *member, uint32_
 	return NULL;
 }
 
-/* Is this count of this process, at one of its sites? */
 bool ng_member_owns(const struct ng_member *member, const struct ng_count_key *key)
 {
 	return (pid_t)key->tgid == member->process.pid && ng_member_site(member, key->site) &&
 	       key->exec_id >= member->exec_from && key->exec_id < member->exec_before &&
 	       ng_process_ticks(key->start_ns) == member->process.start_ticks;
+}
+
+uint32_t ng_member_function_at(const struct ng_member *member, uint32_t number)
+{
+	const struct member_site *site = ng_member_site(member, number);
+
+	return site ? site->function : NG_MEMBER_FUNCTIONS_MAX;
 }
 
 bool ng_member_is_idle(const struct ng_member *member)
@@ -415,6 +422,7 @@ static uint64_t pay_hits(struct ng_member *member)
 	struct ng_gate_tally tally;
 	const uint64_t hits = ng_member_tally(member, &tally) - member->paid_hits;
 
+	ng_member_learn_telling(member, &tally);
 	ng_governor_pay(&member->governor, hits);
 	member->paid_hits += hits;
 	return hits;
@@ -438,6 +446,13 @@ void ng_member_trip(struct ng_member *member, uint64_t now_ns)
 	reconcile(member, now_ns);
 }
 
+/* A window that shows nothing: its calls have no weight. */
+static void void_window(const struct ng_member *member)
+{
+	if (member->context.weigher)
+		ng_weigher_window(member->context.weigher, member->parts.serial, NULL, 0);
+}
+
 static void collect_window(struct ng_member *member, uint64_t now_ns)
 {
 	struct ng_gate_tally tally;
@@ -452,6 +467,8 @@ static void collect_window(struct ng_member *member, uint64_t now_ns)
 	member->armed_ns += armed_ns;
 	member->windows++;
 	ng_governor_charge(&member->governor, &cost);
+	if (!member->all.start_ns || member->job_error)
+		void_window(member);
 	if (!member->all.start_ns)
 		return;
 	if (!member->job_error)
@@ -521,7 +538,7 @@ void ng_member_tick(struct ng_member *member, uint64_t now_ns)
 	}
 	member->ticked_ns = now_ns;
 	ng_member_renew_cost(member);
-	member->governor.costs.hit_ns = member->sites[0].hit_ns * member->cost.scale;
+	member->governor.costs.hit_ns = ng_member_hit_ns(member, member->sites[0].hit_ns);
 	member->governor.costs.own_ns = member->context.cost->own_ns;
 	ng_governor_tick(&member->governor, &tick);
 	if (member->steady_since_ns)

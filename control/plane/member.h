@@ -20,6 +20,7 @@
 #include "control/plane/governor.h"
 #include "control/plane/images.h"
 #include "control/plane/settings.h"
+#include "control/plane/weigher.h"
 #include "control/plane/workers.h"
 #include "control/target/process.h"
 #include "core/stat/estimate.h"
@@ -31,6 +32,7 @@ struct ng_member_context {
 	struct ng_workers *workers;
 	const struct ng_calibration *calibration;
 	const struct ng_cost_now *cost;
+	struct ng_weigher *weigher; /* of calls that are told with their stacks; NULL: none are */
 };
 
 struct ng_member;
@@ -87,6 +89,12 @@ void ng_member_trip(struct ng_member *member, uint64_t now_ns);
 /** A job of its own has been run. */
 void ng_member_collect(struct ng_member *member, struct ng_job *job, uint64_t now_ns);
 
+/** Was this call made by this process, in this image's life, at one of the sites? */
+bool ng_member_owns(const struct ng_member *member, const struct ng_count_key *key);
+
+/** The index of a site's function in the report; NG_MEMBER_FUNCTIONS_MAX: it is not told apart. */
+uint32_t ng_member_function_at(const struct ng_member *member, uint32_t site);
+
 /** The member that a job belongs to. */
 struct ng_member *ng_member_of_job(struct ng_job *job);
 
@@ -113,7 +121,7 @@ struct ng_member_function {
 	double calls;	     /* since it was attached: counted, and estimated where windows were */
 	double calls_low;
 	double calls_high;
-	double cost_ns; /* a hit */
+	double cost_ns; /* a hit; with its record, where calls are told */
 };
 
 #define NG_MEMBER_FUNCTIONS_MAX 16 /* told apart; the rest is in the total only */

@@ -41,6 +41,17 @@ bool ng_member_wants_leads(const struct ng_member *member)
 	return member->lead_count && (member->cost.count < FIRST_LED || member->unled >= unled);
 }
 
+void ng_member_learn_telling(struct ng_member *member, const struct ng_gate_tally *tally)
+{
+	if (tally->told)
+		member->cost.telling_ns = (double)tally->telling_ns / (double)tally->told;
+}
+
+double ng_member_hit_ns(const struct ng_member *member, double calibrated_ns)
+{
+	return calibrated_ns * member->cost.scale + member->cost.telling_ns;
+}
+
 void ng_member_learn_cost(struct ng_member *member, const struct ng_gate_tally *tally)
 {
 	struct member_cost *cost = &member->cost;
@@ -50,6 +61,7 @@ void ng_member_learn_cost(struct ng_member *member, const struct ng_gate_tally *
 
 	ng_governor_pay(&member->governor, tally->lead_hits - cost->seen.lead_hits);
 	cost->seen = *tally;
+	ng_member_learn_telling(member, tally);
 	if (pairs.count <= 0 || pairs.ns > LONG_PAIR * expected_ns * pairs.count)
 		return;
 	cost->pairs[cost->count++ % NG_MEMBER_PAIRS] = pairs;

@@ -37,6 +37,7 @@ struct member_cost {
 	struct ng_gate_tally seen; /* what of the gate's tally is in there, or paid */
 	double scale;		   /* times what was calibrated … */
 	double error_ratio;	   /* … and its standard error, relative */
+	double telling_ns;	   /* that telling of a call takes on top, where calls are told */
 };
 
 struct member_function {
@@ -113,9 +114,6 @@ int ng_span_rates(const struct ng_member *member, const struct ng_span *span, ui
 /** The site with this number at the engine; NULL where it is not the member's. */
 const struct member_site *ng_member_site(const struct ng_member *member, uint32_t number);
 
-/** Is this count of this process, at one of its sites? */
-bool ng_member_owns(const struct ng_member *member, const struct ng_count_key *key);
-
 /** Windows speak for the process from now on … */
 void ng_member_begin_windows(struct ng_member *member, uint64_t now_ns);
 
@@ -124,6 +122,12 @@ void ng_member_end_windows(struct ng_member *member, uint64_t now_ns);
 
 /** Takes in what the last window showed. */
 void ng_member_learn_window(struct ng_member *member);
+
+/** Takes in how long telling of calls took so far. */
+void ng_member_learn_telling(struct ng_member *member, const struct ng_gate_tally *tally);
+
+/** What a delivered hit at a site costs: the function's own time, not that of a lead. */
+double ng_member_hit_ns(const struct ng_member *member, double calibrated_ns);
 
 /** Takes in what leads showed in the last window, if they were armed, and pays for their hits. */
 void ng_member_learn_cost(struct ng_member *member, const struct ng_gate_tally *tally);

@@ -67,7 +67,7 @@ static void report_function(struct ng_member *member, uint32_t index,
 		.calls = counted + function->calls,
 		.calls_low = counted + fmax(function->calls - half, 0),
 		.calls_high = counted + function->calls + half,
-		.cost_ns = function->hit_ns * member->cost.scale};
+		.cost_ns = ng_member_hit_ns(member, function->hit_ns)};
 }
 
 int ng_member_report(struct ng_member *member, const struct ng_tallies *tallies, uint64_t now_ns,

@@ -33,7 +33,7 @@ static double hit_cost(const struct ng_member *member, const struct member_site 
 	const double lead_ns =
 		site->is_led && member->window_is_led ? member->context.calibration->lead_ns : 0;
 
-	return (site->hit_ns + lead_ns) * member->cost.scale;
+	return ng_member_hit_ns(member, site->hit_ns + lead_ns);
 }
 
 /* The window's parts by thread: time, dead time, and the calls of one function. */
@@ -81,6 +81,18 @@ static double cost_error(const struct ng_member *member)
 	return hypot(member->cost.error_ratio, cold_ns / governor->costs.hit_ns);
 }
 
+/* What each thread's calls in the window stand for, of whatever function. */
+static void tell_weights(const struct ng_member *member, const struct ng_estimate_window *window,
+	const struct exposures *exposures)
+{
+	struct ng_weight weights[NG_WINDOW_ROWS];
+
+	for (size_t i = 0; i < exposures->count; i++)
+		weights[i] = (struct ng_weight){.tid = exposures->items[i].tid,
+			.calls = ng_estimate_weight(window, &exposures->items[i])};
+	ng_weigher_window(member->context.weigher, member->parts.serial, weights, exposures->count);
+}
+
 void ng_member_learn_window(struct ng_member *member)
 {
 	const struct ng_estimate_window window = {.stratum_ns = (double)member->strata.length_ns,
@@ -99,6 +111,8 @@ void ng_member_learn_window(struct ng_member *member)
 		(void)ng_estimate_add(
 			member->recent.estimates[i], &window, exposures.items, exposures.count);
 	}
+	if (member->context.weigher)
+		tell_weights(member, &window, &exposures);
 }
 
 void ng_member_begin_windows(struct ng_member *member, uint64_t now_ns)

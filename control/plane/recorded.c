@@ -31,7 +31,6 @@ struct ng_recorded {
 	size_t first_frame; /* of the stack that is being added */
 	struct ng_profile_mapping *mappings;
 	size_t mapping_count;
-	struct ng_profile_loss losses[2];
 	int error;
 };
 
@@ -172,7 +171,7 @@ static int add_address(
 	struct ng_place place;
 	int error = 0;
 
-	if (!ng_session_locate(recorded->parts->session, process, address, &place))
+	if (!recorded->parts->locate(process, address, recorded->parts->context, &place))
 		return add_frame(recorded, &frame);
 	frame.mapping = mapping_of(recorded, &place);
 	known = place_of(recorded, place.image, place.address);
@@ -198,18 +197,11 @@ static int add_address(
 	return error;
 }
 
-static uint64_t cost_of(const struct ng_recorded_parts *parts, uint32_t site, uint64_t hits)
-{
-	const struct ng_site *found = ng_session_site(parts->session, site);
-
-	if (!parts->calibration || !found || found->class == NG_SITE_SYSCALL)
-		return 0;
-	return (uint64_t)(parts->calibration->costs[found->class].median_ns * (double)hits);
-}
-
 static void add_stack(const struct ng_recorded_stack *stack, void *context)
 {
 	struct ng_recorded *recorded = context;
+	const struct ng_recorded_value value =
+		recorded->parts->value(stack, recorded->parts->context);
 
 	recorded->first_frame = recorded->frame_count;
 	/* A return address is that of the instruction behind the call. */
@@ -218,8 +210,8 @@ static void add_stack(const struct ng_recorded_stack *stack, void *context)
 	recorded->stacks[recorded->stack_count++] = (struct ng_profile_stack){
 		.frame_count = recorded->frame_count - recorded->first_frame,
 		.hits = stack->hits,
-		.calls = (double)stack->hits,
-		.cost_ns = cost_of(recorded->parts, stack->key.site, stack->hits)};
+		.calls = value.calls,
+		.cost_ns = (uint64_t)value.cost_ns};
 }
 
 /* The frames moved while there came more; now they stay. */
@@ -231,32 +223,6 @@ static void place_frames(struct ng_recorded *recorded)
 		recorded->stacks[i].frames = frames;
 		frames += recorded->stacks[i].frame_count;
 	}
-}
-
-static void describe(struct ng_recorded *recorded)
-{
-	const struct ng_report *report = recorded->parts->report;
-	struct ng_profile *profile = &recorded->profile;
-
-	profile->stacks = recorded->stacks;
-	profile->stack_count = recorded->stack_count;
-	profile->mappings = recorded->mappings;
-	profile->mapping_count = recorded->mapping_count;
-	profile->began_at_ns = recorded->parts->began_at_ns;
-	profile->duration_ns = report->elapsed_ns;
-	profile->mode = "full";
-	if (report->target_count == 1) {
-		profile->pid = (uint32_t)report->targets[0].pid;
-		profile->exe = report->targets[0].exe;
-		if (report->targets[0].function_count == 1)
-			profile->function = report->targets[0].functions[0].name;
-	}
-	recorded->losses[0] = (struct ng_profile_loss){.cause = "the ring of records was full",
-		.hits = report->lost[NG_LOST_RECORDS_FULL]};
-	recorded->losses[1] = (struct ng_profile_loss){.cause = "there were too many stacks",
-		.hits = ng_recorder_totals(recorded->parts->recorder).overflow};
-	profile->losses = recorded->losses;
-	profile->loss_count = 2;
 }
 
 int ng_recorded_make(const struct ng_recorded_parts *parts, struct ng_recorded **ret_recorded)
@@ -279,7 +245,11 @@ int ng_recorded_make(const struct ng_recorded_parts *parts, struct ng_recorded *
 		return error;
 	}
 	place_frames(recorded);
-	describe(recorded);
+	recorded->profile = parts->header;
+	recorded->profile.stacks = recorded->stacks;
+	recorded->profile.stack_count = recorded->stack_count;
+	recorded->profile.mappings = recorded->mappings;
+	recorded->profile.mapping_count = recorded->mapping_count;
 	*ret_recorded = recorded;
 	return 0;
 }

@@ -2,20 +2,26 @@
 #ifndef NG_CONTROL_PLANE_RECORDED_H
 #define NG_CONTROL_PLANE_RECORDED_H
 
-#include "control/engine/calibrate.h"
+#include "control/plane/places.h"
 #include "control/plane/recorder.h"
-#include "control/plane/session.h"
 #include "core/out/profile.h"
 
 struct ng_recorded;
 
-/** What it is made from. */
+/** What a stack's hits come to. */
+struct ng_recorded_value {
+	double calls;
+	double cost_ns;
+};
+
+/** What it is made from. Borrowed while it is made; what places point to until it is freed. */
 struct ng_recorded_parts {
 	const struct ng_recorder *recorder;
-	const struct ng_session *session;	  /* stopped, and free only after the profile */
-	const struct ng_report *report;		  /* of the session */
-	const struct ng_calibration *calibration; /* NULL: costs are not known */
-	uint64_t began_at_ns;			  /* since 1970 */
+	ng_locate locate;
+	/* @return what a stack's hits come to */
+	struct ng_recorded_value (*value)(const struct ng_recorded_stack *stack, void *context);
+	void *context;		  /* for both */
+	struct ng_profile header; /* all but stacks and mappings; goes into the profile */
 };
 
 /** Names all frames. Addresses that nothing is known of stay addresses.

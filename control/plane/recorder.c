@@ -64,7 +64,7 @@ static struct sum *add_stack(struct ng_recorder *recorder, const struct ng_recor
 	return sum;
 }
 
-void ng_recorder_add(const struct ng_call *call, void *context)
+void ng_recorder_add(const struct ng_call *call, double calls, void *context)
 {
 	struct ng_recorder *recorder = context;
 	const struct ng_recorded_stack wanted = {.key = {.start_ns = call->start_ns,
@@ -77,10 +77,17 @@ void ng_recorder_add(const struct ng_call *call, void *context)
 	struct sum *sum = found ? *found : add_stack(recorder, &wanted);
 
 	recorder->totals.hits++;
-	if (sum)
-		sum->stack.hits++;
-	else
+	if (!sum) {
 		recorder->totals.overflow++;
+		return;
+	}
+	sum->stack.hits++;
+	sum->stack.calls += calls;
+}
+
+void ng_recorder_count(const struct ng_call *call, void *recorder)
+{
+	ng_recorder_add(call, 1, recorder);
 }
 
 struct ng_recorder_totals ng_recorder_totals(const struct ng_recorder *recorder)

@@ -20,14 +20,19 @@ struct ng_recorded_stack {
 	const uint64_t *frames;	 /* as ng_call */
 	size_t depth;
 	uint64_t hits;
+	double calls; /* that they stand for */
 };
 
 /** @param stacks_max different ones; the hits of others are only counted @return NULL: no memory */
 struct ng_recorder *ng_recorder_new(size_t stacks_max);
 void ng_recorder_free(struct ng_recorder *recorder);
 
-/** Takes a call in. An ng_records_on_call. @param recorder a struct ng_recorder */
-void ng_recorder_add(const struct ng_call *call, void *recorder);
+/** Takes a call in, with what it stands for. An ng_weigher_on_call. @param recorder a struct
+ * ng_recorder */
+void ng_recorder_add(const struct ng_call *call, double calls, void *recorder);
+
+/** Takes in a call that stands for itself. An ng_records_on_call. @param recorder likewise */
+void ng_recorder_count(const struct ng_call *call, void *recorder);
 
 struct ng_recorder_totals {
 	uint64_t hits;	   /* taken in, all of them */

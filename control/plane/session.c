@@ -169,8 +169,10 @@ int ng_session_start(struct ng_session *session, struct ng_diag *diag)
 	int error;
 
 	if (session->options.on_call) {
-		error = ng_records_open(session->engine, session->options.on_call,
-			session->options.call_context, &session->records, diag);
+		const struct ng_records_options options = {.on_call = session->options.on_call,
+			.context = session->options.call_context};
+
+		error = ng_records_open(session->engine, &options, &session->records, diag);
 		if (error)
 			return error;
 	}

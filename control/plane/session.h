@@ -15,6 +15,7 @@
 #include "control/engine/records.h"
 #include "control/engine/uprobe.h"
 #include "control/plane/images.h"
+#include "control/plane/places.h"
 #include "core/base/diag.h"
 
 struct ng_session;
@@ -142,19 +143,10 @@ struct ng_report {
 		.targets = NULL, .target_count = 0                                                 \
 	}
 
-/** A place in a process's code, in the file that it is from. */
-struct ng_place {
-	const struct ng_image *image; /* the session's */
-	const char *path;	      /* of the image as it was first seen */
-	uint64_t address;	      /* as linked */
-	uint64_t start;		      /* of the mapping that it is in, end not included … */
-	uint64_t end;
-	uint64_t offset; /* … and where in the file that begins */
-};
-
-/** Finds what a process that is or was traced has at an address. @return false: nothing known */
-bool ng_session_locate(const struct ng_session *session, const struct ng_count_key *process,
-	uint64_t address, struct ng_place *ret_place);
+/** Finds what a process that is or was traced has at an address; an ng_locate. @param session a
+ * struct ng_session */
+bool ng_session_locate(const struct ng_count_key *process, uint64_t address, const void *session,
+	struct ng_place *ret_place);
 
 /** The site with a number. @return NULL where it is no more, or none */
 const struct ng_site *ng_session_site(const struct ng_session *session, uint32_t number);

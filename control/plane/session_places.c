@@ -1,60 +1,15 @@
 #include "control/plane/session_inside.h"
 
-#define TEXTS_MAX 8 /* of one image; more are not looked at */
-
-/* @return false: nothing is known to be there */
-static bool find_mapped(const struct ng_session *session, const struct ng_mapping *mapping,
-	uint64_t address, struct ng_place *ret_place)
+bool ng_session_locate(const struct ng_count_key *process, uint64_t address, const void *context,
+	struct ng_place *ret_place)
 {
-	const struct ng_traced_image *image =
-		ng_images_by_key(&session->images, mapping->device, mapping->inode);
-	const uint64_t offset = mapping->offset + (address - mapping->start);
-	struct ng_text texts[TEXTS_MAX];
-	size_t count;
-
-	if (!image || !image->image)
-		return false;
-	count = ng_image_texts(image->image, texts, TEXTS_MAX);
-	for (size_t i = 0; i < count && i < TEXTS_MAX; i++) {
-		const int64_t start = ng_image_text_offset(image->image, texts[i].start);
-
-		if (start < 0 || offset < (uint64_t)start ||
-			offset - (uint64_t)start >= texts[i].size_bytes)
-			continue;
-		*ret_place = (struct ng_place){.image = image->image,
-			.path = image->path,
-			.address = texts[i].start + (offset - (uint64_t)start),
-			.start = mapping->start,
-			.end = mapping->end,
-			.offset = mapping->offset};
-		return true;
-	}
-	return false;
-}
-
-bool ng_session_locate(const struct ng_session *session, const struct ng_count_key *process,
-	uint64_t address, struct ng_place *ret_place)
-{
+	const struct ng_session *session = context;
 	const struct ng_tracked *tracked = ng_tracked_under(&session->tracked, process);
 
-	for (size_t i = 0; tracked && i < tracked->mappings.count; i++) {
-		const struct ng_mapping *mapping = &tracked->mappings.items[i];
-
-		if (address >= mapping->start && address < mapping->end)
-			return find_mapped(session, mapping, address, ret_place);
-	}
-	return false;
+	return tracked && ng_place_find(&session->images, &tracked->mappings, address, ret_place);
 }
 
 const struct ng_site *ng_session_site(const struct ng_session *session, uint32_t number)
 {
-	for (size_t i = 0; i < session->images.count; i++) {
-		const struct ng_traced_image *image = session->images.items[i];
-
-		for (size_t k = 0; k < image->sites.count; k++) {
-			if (image->numbers[k] == number)
-				return &image->sites.items[k];
-		}
-	}
-	return NULL;
+	return ng_place_site(&session->images, number);
 }

@@ -25,6 +25,7 @@ int ng_call_read(const void *data, size_t size_bytes, struct ng_call *ret_call)
 		.site = record->site,
 		.tid = record->tid,
 		.goroutine = record->goroutine,
+		.window = record->window,
 		.frames = frames,
 		.depth = depth};
 	return 0;

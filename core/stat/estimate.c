@@ -225,6 +225,13 @@ static double weight_of(
 	return least_ns > 0 ? ran_ns / least_ns * window->stratum_ns / window->open_ns : 0;
 }
 
+double ng_estimate_weight(
+	const struct ng_estimate_window *window, const struct ng_exposure *exposure)
+{
+	return weight_of(
+		window, exposure->ran_ns, exposure->ran_ns - exposure->dead_ns, window->cost_ns);
+}
+
 static void add_exposure(struct sums *sums, const struct ng_estimate_window *window,
 	const struct ng_exposure *exposure, double cost_ratio)
 {

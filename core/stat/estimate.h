@@ -37,6 +37,11 @@ struct ng_exposure {
 			 */
 };
 
+/** How many calls each call of a thread in a window stands for: those that the thread makes in the
+ * window's stratum, by what it would make without dead time. */
+double ng_estimate_weight(
+	const struct ng_estimate_window *window, const struct ng_exposure *exposure);
+
 /** CPU time that a thread has used since the estimate began: all of it, in windows or not. */
 struct ng_thread_use {
 	uint32_t tid;

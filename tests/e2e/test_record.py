@@ -123,6 +123,29 @@ def folded_stacks_add_up():
 
 
 @test()
+def a_sampled_recording_estimates_the_mix():
+    """Four places call 8 to 4 to 2 to 1 times: in the right order, each share within 3 points, at 1 %."""
+    output = BUILD / "sampled.json"
+    with Target(go_program(newest(), "mix")) as target:
+        target.begin()
+        run = nowgate("record", "--mode", "sampled", "--budget", "1%", "-d", "8s", "-p", target.pid, "--json", output)
+        check(run.returncode, 0, run.stderr)
+        check(text_differences(target.pid), [], "text")
+        target.end()
+        truth = target.truth()
+    recording = json.loads(output.read_text())
+    output.unlink()
+    calls = collections.Counter()
+    for stack in recording["stacks"]:
+        calls[recording["frames"][stack["frames"][1]]["function"].removeprefix("main.")] += stack["calls"]
+    shares = {name: calls[name] / sum(calls.values()) for name in truth}
+    check(sorted(truth, key=shares.get), sorted(truth, key=truth.get), f"the order, by {calls}")
+    off = {name: abs(shares[name] - truth[name] / sum(truth.values())) for name in truth}
+    check([name for name in off if off[name] > 0.03], [], f"shares that are off, of {off}")
+    check_in("An estimate: between", run.stdout, "the summary")
+
+
+@test()
 def a_recording_leaves_clean_text():
     with Target(go_program(newest(), "paths"), CALLS, "hold") as target:
         with Record("-p", target.pid, "-d", "50ms") as run:

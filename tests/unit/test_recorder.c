@@ -59,7 +59,7 @@ static void add_all(struct ng_recorder *recorder)
 			uint64_t frames[3];
 			const struct ng_call call = kind(i, frames);
 
-			ng_recorder_add(&call, recorder);
+			ng_recorder_count(&call, recorder);
 		}
 	}
 }

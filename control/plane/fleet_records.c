@@ -1,0 +1,106 @@
+#include "control/plane/fleet_records.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+
+#include "core/base/clock.h"
+
+static void on_call(const struct ng_call *call, void *weigher)
+{
+	ng_weigher_call(weigher, call);
+}
+
+static void on_look(bool is_last, void *weigher)
+{
+	ng_weigher_turn(weigher, ng_clock_ns(), is_last);
+}
+
+int ng_fleet_open_records(struct ng_fleet *fleet, struct ng_diag *diag)
+{
+	struct ng_records_options options = {.on_call = on_call, .on_look = on_look};
+
+	fleet->weigher = ng_weigher_new(fleet->options.on_call, fleet->options.call_context);
+	if (!fleet->weigher)
+		return -ENOMEM;
+	options.context = fleet->weigher;
+	return ng_records_open(fleet->engine, &options, &fleet->records, diag);
+}
+
+void ng_fleet_close_records(struct ng_fleet *fleet)
+{
+	(void)ng_records_close(fleet->records); /* strangers: none, or the abi is broken */
+	fleet->records = NULL;
+}
+
+static bool is_idle(const struct ng_fleet *fleet)
+{
+	for (size_t i = 0; i < fleet->entry_count; i++) {
+		if (!ng_member_is_idle(fleet->entries[i].member))
+			return false;
+	}
+	return true;
+}
+
+void ng_fleet_stop(struct ng_fleet *fleet)
+{
+	for (size_t i = 0; i < fleet->entry_count; i++) {
+		struct ng_settings off = *ng_member_settings(fleet->entries[i].member);
+
+		off.mode = NG_MODE_OFF;
+		off.lease_ns = 0;
+		ng_member_set(fleet->entries[i].member, &off, ng_clock_ns());
+	}
+	while (!is_idle(fleet)) {
+		struct epoll_event event;
+
+		(void)ng_fleet_turn(fleet);
+		if (!is_idle(fleet))
+			(void)epoll_wait(fleet->epoll_fd, &event, 1, 100);
+	}
+	ng_fleet_close_records(fleet);
+}
+
+/* The images of all that is attached: a file is in each catalog that looked at it. */
+static bool find(const struct ng_fleet *fleet, const struct ng_mappings *mappings, uint64_t address,
+	struct ng_place *ret_place)
+{
+	for (size_t i = 0; i < fleet->catalogs.count; i++) {
+		if (ng_place_find(&fleet->catalogs.items[i]->images, mappings, address, ret_place))
+			return true;
+	}
+	return false;
+}
+
+bool ng_fleet_locate(const struct ng_count_key *process, uint64_t address, const void *context,
+	struct ng_place *ret_place)
+{
+	const struct ng_fleet *fleet = context;
+
+	for (size_t i = 0; i < fleet->entry_count; i++) {
+		const struct fleet_entry *entry = &fleet->entries[i];
+
+		if (ng_member_owns(entry->member, process))
+			return find(fleet, &entry->mappings, address, ret_place);
+	}
+	return false;
+}
+
+bool ng_fleet_find_function(const struct ng_fleet *fleet, const struct ng_count_key *call,
+	size_t *ret_member, uint32_t *ret_function)
+{
+	for (size_t i = 0; i < fleet->entry_count; i++) {
+		const struct ng_member *member = fleet->entries[i].member;
+
+		if (!ng_member_owns(member, call))
+			continue;
+		*ret_member = i;
+		*ret_function = ng_member_function_at(member, call->site);
+		return true;
+	}
+	return false;
+}
+
+struct ng_weigher_losses ng_fleet_untold(const struct ng_fleet *fleet)
+{
+	return fleet->weigher ? ng_weigher_losses(fleet->weigher) : (struct ng_weigher_losses){0};
+}
