@@ -1,4 +1,4 @@
-/* core/out: each allocation fails in turn. Linked so that its code calls the __wrap_ functions. */
+/* core/out: each allocation fails in turn. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,46 +21,9 @@
 #include "core/out/folded.h"
 #include "core/out/json.h"
 #include "core/out/pprof.h"
+#include "tests/out/failing.h"
 #include "tests/out/sample.h"
 #include "tests/out/written.h"
-
-static bool is_counting;
-static size_t allocations; /* so far */
-static size_t failing;	   /* the one that does */
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__real_reallocarray(void *old, size_t count, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-void *__wrap_reallocarray(void *old, size_t count, size_t size);
-
-static bool fails(void)
-{
-	return is_counting && allocations++ == failing;
-}
-
-void *__wrap_malloc(size_t size)
-{
-	return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-	return fails() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-	return fails() ? NULL : __real_realloc(old, size);
-}
-
-void *__wrap_reallocarray(void *old, size_t count, size_t size)
-{
-	return fails() ? NULL : __real_reallocarray(old, count, size);
-}
 
 static int write_json(const struct ng_profile *profile, int fd, struct ng_diag *diag)
 {
@@ -69,19 +32,6 @@ static int write_json(const struct ng_profile *profile, int fd, struct ng_diag *
 
 	if (!error)
 		assert_int_equal(write(fd, text, strlen(text)), strlen(text));
-	return error;
-}
-
-/* @return what it gave, with the n-th allocation failing */
-static int write_failing(writer *write_it, size_t n, int fd, struct ng_diag *diag)
-{
-	int error;
-
-	allocations = 0;
-	failing = n;
-	is_counting = true;
-	error = write_it(&sample_profile, fd, diag);
-	is_counting = false;
 	return error;
 }
 
@@ -96,8 +46,9 @@ static void assert_tells(writer *write_it, size_t at_least)
 		int error;
 
 		assert_true(fd >= 0);
-		error = write_failing(write_it, n, fd, &diag);
-		if (allocations <= n) {
+		failing_begin(n);
+		error = write_it(&sample_profile, fd, &diag);
+		if (failing_end() <= n) {
 			assert_int_equal(error, 0);
 			break;
 		}
@@ -114,7 +65,7 @@ static void memory_that_is_out_is_told(void **state)
 	assert_tells(ng_pprof_write, 50);
 	assert_tells(ng_folded_write, 5);
 	assert_tells(ng_flame_write, 20);
-	json_set_alloc_funcs(__wrap_malloc, free);
+	json_set_alloc_funcs(failing_malloc, free);
 	assert_tells(write_json, 300);
 	json_set_alloc_funcs(malloc, free);
 }
