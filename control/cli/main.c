@@ -16,6 +16,7 @@ static const struct {
 	{"site", ng_cmd_site, "show where a function would be probed, and why"},
 	{"stat", ng_cmd_stat, "count calls, exactly"},
 	{"record", ng_cmd_record, "who calls a function, with stacks"},
+	{"trace", ng_cmd_trace, "each call by itself, into a file for trace viewers"},
 	{"doctor", ng_cmd_doctor, "can tracing work here, and what does it cost"},
 	{"daemon", ng_cmd_daemon, "trace any number of processes, each within its budget"},
 	{"attach", ng_cmd_attach, "have the daemon trace processes, now and to come"},

@@ -123,6 +123,7 @@ int ng_run_open(struct ng_run *run, struct ng_diag *diag)
 		.on_wait = on_wait,
 		.context = run,
 		.on_call = run->options->on_call,
+		.on_look = run->options->on_look,
 		.call_context = run->options->call_context,
 	};
 

@@ -19,7 +19,8 @@ struct ng_run_options {
 	const char *name; /* of the subcommand, for messages */
 	struct ng_wanted wanted;
 	enum ng_attach attach;
-	ng_records_on_call on_call; /* as in ng_session_options */
+	ng_records_on_call on_call; /* as in ng_session_options, like the next two */
+	ng_records_on_look on_look;
 	void *call_context;
 	const pid_t *pids;
 	size_t pid_count;

@@ -170,6 +170,7 @@ int ng_session_start(struct ng_session *session, struct ng_diag *diag)
 
 	if (session->options.on_call) {
 		const struct ng_records_options options = {.on_call = session->options.on_call,
+			.on_look = session->options.on_look,
 			.context = session->options.call_context};
 
 		error = ng_records_open(session->engine, &options, &session->records, diag);

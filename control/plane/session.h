@@ -41,7 +41,8 @@ struct ng_session_options {
 	void *context;		    /* for both of them */
 	ng_records_on_call on_call; /* told of each call with its stack, on another thread; NULL:
 				       they are only counted */
-	void *call_context;
+	ng_records_on_look on_look; /* on that thread too, after each look; may be NULL */
+	void *call_context;	    /* for both of these */
 };
 
 /** @return 0; -ENOTSUP in a container; what ng_uprobe_open() gave: with the text */

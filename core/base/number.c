@@ -101,6 +101,31 @@ int ng_duration_parse(
 		"'%s' is not a time: write a number and ns, us, ms, s, m or h, like 10ms", text);
 }
 
+int ng_size_parse(
+	const char *text, struct ng_range range_bytes, uint64_t *ret_bytes, struct ng_diag *diag)
+{
+	static const char prefixes[] = "KMG";
+	uint64_t bytes;
+	unsigned int shift = 0;
+	char *end = NULL;
+
+	errno = 0;
+	bytes = isdigit((unsigned char)text[0]) ? strtoull(text, &end, 10) : 0;
+	if (end && *end && strchr(prefixes, *end))
+		shift = 10 * (unsigned int)(strchr(prefixes, *end++) - prefixes + 1);
+	if (!end || *end)
+		return ng_diag_set(diag, -EINVAL,
+			"'%s' is not a size: write a whole number of bytes, or K, M or G behind it",
+			text);
+	if (errno || bytes > UINT64_MAX >> shift || bytes << shift < range_bytes.min ||
+		bytes << shift > range_bytes.max)
+		return ng_diag_set(diag, -ERANGE,
+			"%s is out of range: it can be %" PRIu64 "K to %" PRIu64 "G", text,
+			range_bytes.min >> 10, range_bytes.max >> 30);
+	*ret_bytes = bytes << shift;
+	return 0;
+}
+
 int ng_ratio_parse(const char *text, double *ret_ratio, struct ng_diag *diag)
 {
 	double value, divisor = 1;

@@ -31,6 +31,16 @@ int ng_duration_parse(
 	const char *text, struct ng_range range_ns, uint64_t *ret_ns, struct ng_diag *diag);
 
 /**
+ * Reads an amount of memory or disk: a whole number of bytes, or of one of the units K, M, G
+ * ("64M"), which are powers of 1024.
+ *
+ * @param range_bytes its ends are whole K, and whole G
+ * @return 0; -EINVAL, -ERANGE as ng_number_parse()
+ */
+int ng_size_parse(
+	const char *text, struct ng_range range_bytes, uint64_t *ret_bytes, struct ng_diag *diag);
+
+/**
  * Reads a share of a whole: a percentage ("1.5%"), a fraction ("1/100") or a plain decimal number
  * ("0.01"). Ranges are the caller's business, but it is never negative, infinite or no number.
  *

@@ -82,6 +82,8 @@ int ng_intern_add(struct ng_intern *intern, const void *bytes, size_t length, ui
 	assert(intern->index && intern->entries);
 	entry.hash = hash_of(bytes, length);
 	place = index_at(intern, &entry);
+	if (!*place && intern->count_max && intern->count == intern->count_max)
+		return -E2BIG;
 	if (!*place) {
 		entry.bytes = malloc(length + 1);
 		if (!entry.bytes)

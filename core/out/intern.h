@@ -12,6 +12,7 @@ struct ng_intern {
 	uint32_t room;
 	uint32_t *index; /* by hash: place in entries + 1, 0 if free; open addressing */
 	size_t index_size;
+	uint32_t count_max; /* set by its user: no more than these; 0: 2^31 */
 };
 
 struct ng_interned {
@@ -28,7 +29,7 @@ void ng_intern_release(struct ng_intern *intern);
  * @param bytes may be NULL where the length is 0
  * @param ret_number 0 for the first that were added, and so on: it is new where that is what
  *        intern->count was before
- * @return 0; -ENOMEM; -E2BIG above 2^31 of them
+ * @return 0; -ENOMEM; -E2BIG: it is new, and there are count_max
  */
 int ng_intern_add(struct ng_intern *intern, const void *bytes, size_t length, uint32_t *ret_number);
 

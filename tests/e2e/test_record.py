@@ -3,12 +3,9 @@ import collections
 import json
 import subprocess
 
-from harness import (BOUND_S, BUILD, MATRIX, TOP, Record, Target, check, check_in, go_program, newest, nowgate, test,
+from harness import (BOUND_S, BUILD, MATRIX, Record, Target, check, check_in, go_program, newest, nowgate, test,
                      text_differences)
-
-SOURCE = TOP / "tests" / "go" / "paths" / "main.go"
-CALLS = 10  # on the first path; 228 times that on all
-FRAMES = 120  # so many are compared: 127 addresses are recorded of a stack
+from paths import CALLS, comparable, expected
 
 
 def record_paths(program, **outputs):
@@ -24,29 +21,6 @@ def record_paths(program, **outputs):
     recording = json.loads(output.read_text())
     output.unlink()
     return truth, recording
-
-
-def comparable(frames):
-    """What is told of a stack from Go's side: where C called back into Go, the two stacks are told differently."""
-    for i, frame in enumerate(frames):
-        if frame[0].startswith("runtime.cgocallback"):
-            frames = frames[:i]
-            break
-    return tuple(frames[:FRAMES])
-
-
-def marks():
-    lines = SOURCE.read_text().splitlines()
-    return {line.split("// mark: ")[1]: i + 1 for i, line in enumerate(lines) if "// mark: " in line}
-
-
-def expected(truth):
-    places, sums = marks(), collections.Counter()
-    for path in truth:
-        frames = [(frame["function"], frame["file"], frame["line"]) for frame in path["frames"]]
-        inlined = [(name, frames[0][1], places[name]) for name in path["inlined"].split()]
-        sums[comparable(inlined + frames)] += path["calls"]
-    return sums
 
 
 def found(recording):

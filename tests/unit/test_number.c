@@ -116,6 +116,34 @@ static void reads_shares_in_three_forms(void **state)
 	}
 }
 
+static void reads_sizes_with_units(void **state)
+{
+	const struct ng_range range = {64 << 10, 1ull << 40};
+	static const struct {
+		const char *text;
+		uint64_t bytes;
+	} good[] = {{"65536", 65536}, {"64K", 65536}, {"64M", 64ull << 20}, {"1024G", 1ull << 40}};
+	static const char *const bad[] = {
+		"", "K", "-1K", "+1K", " 1K", "1 K", "1KB", "1k", "1T", "1.5M", "0x10000", "1KK"};
+	static const char *const out[] = {
+		"0", "63K", "65535", "1025G", "18446744073709551616", "17179869184G"};
+	struct ng_diag diag = NG_DIAG_INIT;
+	uint64_t bytes = 7;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(ng_size_parse(bad[i], range, &bytes, NULL), -EINVAL);
+	for (size_t i = 0; i < sizeof(out) / sizeof(out[0]); i++) {
+		assert_int_equal(ng_size_parse(out[i], range, &bytes, &diag), -ERANGE);
+		assert_non_null(strstr(diag.text, "it can be 64K to 1024G"));
+	}
+	assert_true(bytes == 7);
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		assert_int_equal(ng_size_parse(good[i].text, range, &bytes, NULL), 0);
+		assert_true(bytes == good[i].bytes);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -124,6 +152,7 @@ int main(void)
 		cmocka_unit_test(reads_times_with_units),
 		cmocka_unit_test(says_what_times_can_be),
 		cmocka_unit_test(reads_shares_in_three_forms),
+		cmocka_unit_test(reads_sizes_with_units),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

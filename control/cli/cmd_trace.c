@@ -1,0 +1,496 @@
+/* nowgate trace: each call by itself, with its time, thread, goroutine and stack, into a file. */
+#include "control/cli/commands.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "control/cli/numbers.h"
+#include "control/cli/options.h"
+#include "control/cli/run.h"
+#include "control/cli/targets.h"
+#include "control/plane/namer.h"
+#include "control/plane/spool.h"
+#include "control/target/process.h"
+#include "core/base/clock.h"
+#include "core/base/number.h"
+#include "core/out/intern.h"
+#include "core/out/trace.h"
+
+#define COMMAND	       "trace"
+#define WRITE_NS       (20 * NG_NS_PER_MS) /* between two turns of writing */
+#define SPOOL_CHUNKS   256		   /* 64 MiB: half a second of 1 M calls/s */
+#define STACKS_MAX     1000000
+#define SEGMENT_NEWEST 2 /* of a ring: one that is whole, and one that is written */
+
+#define LOST_RING   "ring of records full"
+#define LOST_SPOOL  "writer too slow"
+#define LOST_STACKS "too many stacks"
+#define LOST_COUNTS "map of counts full"
+
+static const char help[] =
+	"Writes each call of a function into a file: time, process, thread, goroutine, stack.\n"
+	"\n"
+	"Usage: nowgate trace [OPTION...] -o PATH -p PID... | --exe PATH... | -- COMMAND ARG...\n"
+	"\n"
+	"  -p, --pid PID        a running process. Again for more; its children are not followed\n"
+	"      --exe PATH       every process that runs this file, now and started later\n"
+	"  -- COMMAND ARG...    from its first instruction to its end, its children too\n"
+	"  -f, --func FUNC      as `nowgate stat` has it; again for more. Default: time.Now\n"
+	"  -d, --duration TIME  such as 1s; default: until the targets end, or ^C\n"
+	"  -o, --output PATH    for CTF a directory that is new or empty, else a file; - is "
+	"stdout\n"
+	"      --format FORMAT  ctf:      for babeltrace2 and Trace Compass\n"
+	"                       perfetto: for ui.perfetto.dev\n"
+	"                       ndjson:   a JSON object a line\n"
+	"                       Default: by PATH's ending (.pftrace, .perfetto-trace, .ndjson; - "
+	"is\n"
+	"                       ndjson), else ctf\n"
+	"      --segment SIZE   begin a new file at each SIZE, such as 64M; each can be read "
+	"alone\n"
+	"      --keep N         keep only the newest N files, 2 or more\n"
+	"  -h, --help\n"
+	"\n"
+	"While it runs, each call of the function takes as long as a trap: see `nowgate doctor`. "
+	"A\n"
+	"disk that is full ends it; what was written can be read, and what was lost is counted.\n"
+	"Exit status: 0 done; 1 failed; 2 usage; 4 denied; 6 no such process or function; 7 done,\n"
+	"but some calls were lost. With a command its own, 128 + signal where one ended it, 125 "
+	"where\n"
+	"nowgate failed, 126 not executable, 127 not found.\n";
+
+enum option_index {
+	OPTION_PID,
+	OPTION_EXE,
+	OPTION_FUNC,
+	OPTION_DURATION,
+	OPTION_OUTPUT,
+	OPTION_FORMAT,
+	OPTION_SEGMENT,
+	OPTION_KEEP,
+	OPTION_HELP,
+};
+
+static const struct ng_option option_table[] = {
+	[OPTION_PID] = {'p', "pid", NG_OPTION_VALUE, true},
+	[OPTION_EXE] = {0, "exe", NG_OPTION_VALUE, true},
+	[OPTION_FUNC] = {'f', "func", NG_OPTION_VALUE, true},
+	[OPTION_DURATION] = {'d', "duration", NG_OPTION_VALUE, false},
+	[OPTION_OUTPUT] = {'o', "output", NG_OPTION_VALUE, false},
+	[OPTION_FORMAT] = {0, "format", NG_OPTION_VALUE, false},
+	[OPTION_SEGMENT] = {0, "segment", NG_OPTION_VALUE, false},
+	[OPTION_KEEP] = {0, "keep", NG_OPTION_VALUE, false},
+	[OPTION_HELP] = {'h', "help", NG_OPTION_FLAG, false},
+};
+
+static const struct {
+	const char *name;
+	enum ng_trace_format format;
+	const char *endings[2]; /* of names that mean it */
+} formats[] = {
+	{"ctf", NG_TRACE_CTF, {NULL, NULL}},
+	{"perfetto", NG_TRACE_PERFETTO, {".pftrace", ".perfetto-trace"}},
+	{"ndjson", NG_TRACE_NDJSON, {".ndjson", "-"}},
+};
+
+/* One run of the command. */
+struct trace_run {
+	struct ng_targets targets;
+	uint64_t duration_ns; /* 0: no end */
+	const char *output;
+	bool has_format;
+	struct ng_trace_options trace_options;
+	bool help;
+	struct ng_run_options options;
+	struct ng_run run;
+	struct ng_spool *spool;
+	uint64_t told_spool_lost;
+	struct ng_intern keys;	 /* of stacks: process, site and frames */
+	struct ng_named *stacks; /* by number of their key */
+	size_t stack_room;
+	struct ng_namer *namer;
+	struct ng_trace *trace;
+	struct ng_trace_totals totals; /* when it is closed */
+	int ended_by;		       /* 0, or what the trace ended with */
+	struct ng_diag diag;
+};
+
+static int set_format(struct trace_run *run, const char *name)
+{
+	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
+		if (!strcmp(name, formats[i].name)) {
+			run->trace_options.format = formats[i].format;
+			run->has_format = true;
+			return 0;
+		}
+	}
+	return ng_complain_usage(COMMAND, "--format %s: it can be ctf, perfetto or ndjson", name);
+}
+
+static int set_segment(struct trace_run *run, const char *text)
+{
+	const struct ng_range range = {NG_TRACE_SEGMENT_MIN_BYTES, 1ull << 40};
+
+	if (ng_size_parse(text, range, &run->trace_options.segment_bytes, &run->diag))
+		return ng_complain_usage(COMMAND, "--segment: %s", run->diag.text);
+	return 0;
+}
+
+static int set_keep(struct trace_run *run, const char *text)
+{
+	const struct ng_range range = {SEGMENT_NEWEST, NG_TRACE_SEGMENTS_MAX};
+	uint64_t count;
+
+	if (ng_number_parse(text, range, &count, &run->diag))
+		return ng_complain_usage(COMMAND, "--keep: %s", run->diag.text);
+	run->trace_options.segment_count = (uint32_t)count;
+	run->trace_options.is_ring = true;
+	return 0;
+}
+
+static int set_option(struct trace_run *run, int index, const char *value)
+{
+	switch (index) {
+	case OPTION_PID:
+		return ng_targets_add_pid(&run->targets, COMMAND, value);
+	case OPTION_EXE:
+		return ng_targets_add_exe(&run->targets, COMMAND, value);
+	case OPTION_FUNC:
+		return ng_targets_add_function(&run->targets, COMMAND, value);
+	case OPTION_DURATION:
+		return ng_option_duration(COMMAND, "duration", value, &run->duration_ns);
+	case OPTION_OUTPUT:
+		run->output = value;
+		return *value ? 0 : ng_complain_usage(COMMAND, "--output needs a name");
+	case OPTION_FORMAT:
+		return set_format(run, value);
+	case OPTION_SEGMENT:
+		return set_segment(run, value);
+	case OPTION_KEEP:
+		return set_keep(run, value);
+	default:
+		run->help = true;
+		return 0;
+	}
+}
+
+static bool ends_with(const char *text, const char *ending)
+{
+	const size_t length = strlen(text), ending_length = strlen(ending);
+
+	return length >= ending_length && !strcmp(text + length - ending_length, ending);
+}
+
+/* By what the output is called. */
+static enum ng_trace_format usual_format(const char *output)
+{
+	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
+		for (size_t k = 0; k < 2 && formats[i].endings[k]; k++) {
+			if (ends_with(output, formats[i].endings[k]))
+				return formats[i].format;
+		}
+	}
+	return NG_TRACE_CTF;
+}
+
+static int check_output(struct trace_run *run)
+{
+	struct ng_trace_options *options = &run->trace_options;
+	const bool is_stdout = run->output && !strcmp(run->output, "-");
+
+	if (!run->output)
+		return ng_complain_usage(
+			COMMAND, "where is it to be written? Name a directory or file by --output");
+	if (!run->has_format)
+		options->format = usual_format(run->output);
+	if (is_stdout && options->format == NG_TRACE_CTF)
+		return ng_complain_usage(
+			COMMAND, "--output -: CTF needs a directory; stdout takes the others");
+	if (is_stdout && options->segment_bytes)
+		return ng_complain_usage(COMMAND, "--segment goes with files, not with stdout");
+	if (options->is_ring && !options->segment_bytes)
+		return ng_complain_usage(
+			COMMAND, "--keep goes with --segment, which says how long files are");
+	options->path = is_stdout ? NULL : run->output;
+	options->fd = STDOUT_FILENO;
+	return 0;
+}
+
+static int read_arguments(struct trace_run *run, int argc, char **argv)
+{
+	struct ng_options options = {.command = COMMAND,
+		.table = option_table,
+		.count = sizeof(option_table) / sizeof(option_table[0]),
+		.argc = argc,
+		.argv = argv,
+		.next = 1};
+	int index, code;
+
+	while ((index = ng_options_next(&options)) >= 0) {
+		code = set_option(run, index, options.value);
+		if (code)
+			return code;
+	}
+	if (index == NG_OPTIONS_ERROR)
+		return NG_EXIT_USAGE;
+	if (run->help)
+		return 0;
+	code = ng_targets_finish(&run->targets, &options);
+	if (!code)
+		code = check_output(run);
+	if (!code && !run->targets.function_count)
+		run->targets.functions[run->targets.function_count++] = "time.Now";
+	return code;
+}
+
+/* A stack's number, from 0; it is named when it is new. @return 0; -ENOMEM; -E2BIG too many */
+static int number_of(struct trace_run *run, const struct ng_call *call, uint32_t *ret_number)
+{
+	struct {
+		struct ng_count_key process;
+		uint64_t frames[NG_RECORD_FRAMES_MAX];
+	} key;
+	const uint32_t known = run->keys.count;
+	int error;
+
+	memset(&key.process, 0, sizeof(key.process)); /* what is between its members, too */
+	key.process.start_ns = call->start_ns;
+	key.process.tgid = call->tgid;
+	key.process.exec_id = call->exec_id;
+	key.process.site = call->site;
+	if (call->depth)
+		memcpy(key.frames, call->frames, call->depth * sizeof(*call->frames));
+	if (run->stack_room == known) {
+		const size_t room = known ? 2 * (size_t)known : 256;
+		struct ng_named *grown = reallocarray(run->stacks, room, sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		run->stacks = grown;
+		run->stack_room = room;
+	}
+	error = ng_intern_add(&run->keys, &key,
+		sizeof(key.process) + call->depth * sizeof(*call->frames), ret_number);
+	if (error || *ret_number < known)
+		return error;
+	/* Where memory is out it stays without frames: it has its number. */
+	(void)ng_namer_add(
+		run->namer, &key.process, call->frames, call->depth, &run->stacks[*ret_number]);
+	return 0;
+}
+
+/* What was called is the innermost frame, inlined or not. */
+static const char *function_of(
+	const struct trace_run *run, const struct ng_profile_frame *frames, size_t count)
+{
+	if (count && frames[0].function)
+		return frames[0].function;
+	return run->trace_options.function;
+}
+
+static void write_call(const struct ng_call *call, void *context)
+{
+	struct trace_run *run = context;
+	struct ng_trace_event event = {.time_ns = call->time_ns,
+		.pid = call->tgid,
+		.tid = call->tid,
+		.goroutine = call->goroutine};
+	uint32_t number;
+	int error = number_of(run, call, &number);
+
+	if (error) {
+		ng_trace_lose(
+			run->trace, error == -E2BIG ? LOST_STACKS : NG_TRACE_LOST_NO_MEMORY, 1);
+		return;
+	}
+	event.stack_id = number + 1;
+	event.frames = ng_namer_frames(run->namer) + run->stacks[number].first;
+	event.frame_count = run->stacks[number].count;
+	event.function = function_of(run, event.frames, event.frame_count);
+	error = ng_trace_write(run->trace, &event, run->ended_by ? NULL : &run->diag);
+	if (error && error != -ENOMEM && !run->ended_by)
+		run->ended_by = error;
+}
+
+static void write_collected(struct trace_run *run)
+{
+	const uint64_t lost = ng_spool_lost(run->spool);
+
+	ng_spool_drain(run->spool, write_call, run);
+	if (lost > run->told_spool_lost)
+		ng_trace_lose(run->trace, LOST_SPOOL, lost - run->told_spool_lost);
+	run->told_spool_lost = lost;
+}
+
+/* Calls are named when the session knows of all that happened before them. */
+static int on_interval(void *context)
+{
+	struct trace_run *run = context;
+	int error = 0;
+
+	ng_spool_collect(run->spool);
+	ng_session_turn(run->run.session);
+	write_collected(run);
+	if (!run->ended_by && !run->trace_options.path)
+		error = ng_trace_flush(run->trace, &run->diag);
+	if (error && error != -ENOMEM)
+		run->ended_by = error;
+	return run->ended_by;
+}
+
+static int open_trace(struct trace_run *run)
+{
+	struct ng_trace_options *options = &run->trace_options;
+	const struct ng_targets *targets = &run->targets;
+	char exe[PATH_MAX];
+	int error;
+
+	options->clock_offset_ns = (int64_t)(ng_clock_read(CLOCK_REALTIME) - ng_clock_ns());
+	options->mode = "full";
+	options->function = targets->function_count == 1 ? targets->functions[0] : NULL;
+	if (targets->pid_count == 1 && !targets->exe_count) {
+		options->pid = (uint32_t)targets->pids[0];
+		ng_process_image_path(targets->pids[0], exe, sizeof(exe));
+		options->exe = exe;
+	}
+	error = ng_trace_open(options, &run->trace, &run->diag);
+	options->exe = NULL; /* the trace has its own copy */
+	return error;
+}
+
+static void print_totals(const struct trace_run *run, const struct ng_report *report)
+{
+	FILE *file = run->targets.command || !run->trace_options.path ? stderr : stdout;
+	const struct ng_trace_totals *totals = &run->totals;
+	char number[32];
+
+	fprintf(file, "%s calls in %.3f s", ng_grouped(totals->events, number),
+		(double)report->elapsed_ns / 1e9);
+	if (run->trace_options.path)
+		fprintf(file, " written to %s", run->trace_options.path);
+	fprintf(file, ": %.1f MB", (double)totals->bytes / 1e6);
+	if (totals->segment_count > 1)
+		fprintf(file, ", %" PRIu32 " files are left", totals->segment_count);
+	if (totals->removed_events)
+		fprintf(file, " without the oldest %s calls",
+			ng_grouped(totals->removed_events, number));
+	fprintf(file, "; %" PRIu32 " stacks\n", run->keys.count);
+	for (size_t i = 0; i < totals->loss_count; i++)
+		fprintf(file, "LOST: %" PRIu64 " calls: %s\n", totals->losses[i].events,
+			totals->losses[i].cause);
+}
+
+/* Everything is disarmed: the rest is written, and what was lost is told. */
+static int finish(struct trace_run *run, bool *ret_lost)
+{
+	struct ng_report report;
+	int error = ng_session_report(run->run.session, &report);
+
+	if (error)
+		return error;
+	ng_spool_collect(run->spool);
+	write_collected(run);
+	if (report.lost[NG_LOST_RECORDS_FULL])
+		ng_trace_lose(run->trace, LOST_RING, report.lost[NG_LOST_RECORDS_FULL]);
+	if (report.lost[NG_LOST_COUNTS_FULL])
+		ng_trace_lose(run->trace, LOST_COUNTS, report.lost[NG_LOST_COUNTS_FULL]);
+	error = ng_trace_close(run->trace, &run->totals, run->ended_by ? NULL : &run->diag);
+	run->trace = NULL;
+	if (run->totals.ended_by == -ENOSPC || run->totals.ended_by == -EDQUOT ||
+		run->totals.ended_by == -EFBIG)
+		fprintf(stderr, "nowgate trace: it ended early: %s. What was written can be read\n",
+			run->diag.text);
+	print_totals(run, &report);
+	ng_report_release(&report);
+	*ret_lost = run->totals.loss_count > 0;
+	return error;
+}
+
+static void tell_start(const struct trace_run *run)
+{
+	fputs("nowgate trace: every call is traced", stderr);
+	if (!run->duration_ns && !run->targets.command)
+		fputs("; ^C ends it", stderr);
+	fputc('\n', stderr);
+}
+
+static int trace_all(struct trace_run *run)
+{
+	bool lost = false;
+	int error = ng_run_open_signals(&run->run);
+
+	if (!error)
+		error = open_trace(run);
+	if (!error)
+		error = ng_run_open(&run->run, &run->diag);
+	if (!error) {
+		run->namer = ng_namer_new(ng_session_locate, run->run.session);
+		error = run->namer ? ng_run_start(&run->run, &run->diag) : -ENOMEM;
+	}
+	if (!error) {
+		tell_start(run);
+		error = ng_run_trace(&run->run);
+	}
+	if (run->run.started && !ng_run_has_exec_failed(&run->run)) {
+		int end_error;
+
+		ng_run_stop(&run->run);
+		end_error = finish(run, &lost);
+		if (!error || error == run->ended_by)
+			error = end_error;
+		ng_run_wait_for_command(&run->run);
+	}
+	return error ? ng_run_complain(&run->run, error, &run->diag)
+		     : ng_run_exit_code(&run->run, lost);
+}
+
+static int take_arguments(struct trace_run *run)
+{
+	const struct ng_targets *targets = &run->targets;
+
+	run->spool = ng_spool_new(SPOOL_CHUNKS);
+	run->keys.count_max = STACKS_MAX;
+	run->options = (struct ng_run_options){.name = COMMAND,
+		.wanted = {.functions = targets->functions,
+			.function_count = targets->function_count},
+		.on_call = ng_spool_put,
+		.on_look = ng_spool_hand_over,
+		.call_context = run->spool,
+		.pids = targets->pids,
+		.pid_count = targets->pid_count,
+		.exes = targets->exes,
+		.exe_count = targets->exe_count,
+		.command = targets->command,
+		.duration_ns = run->duration_ns,
+		.interval_ns = WRITE_NS,
+		.on_interval = on_interval,
+		.interval_context = run};
+	run->run = (struct ng_run)NG_RUN_INIT(&run->options);
+	return run->spool ? 0 : ng_complain(COMMAND, -ENOMEM, &run->diag);
+}
+
+int ng_cmd_trace(int argc, char **argv)
+{
+	struct trace_run run = {.diag = NG_DIAG_INIT};
+	int code = read_arguments(&run, argc, argv);
+
+	if (code)
+		return code;
+	if (run.help)
+		return ng_print_help(help);
+	code = take_arguments(&run);
+	if (!code)
+		code = trace_all(&run);
+	ng_run_release(&run.run);
+	if (run.trace)
+		(void)ng_trace_close(run.trace, NULL, NULL);
+	ng_namer_free(run.namer);
+	ng_spool_free(run.spool);
+	ng_intern_release(&run.keys);
+	free(run.stacks);
+	return code;
+}
