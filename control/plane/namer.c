@@ -140,7 +140,8 @@ static uint32_t mapping_of(struct ng_namer *namer, const struct ng_place *place)
 	grown[namer->mapping_count] = (struct ng_profile_mapping){.start = place->start,
 		.limit = place->end,
 		.offset = place->offset,
-		.file = place->path};
+		.file = place->path,
+		.build_id = ng_image_info(place->image)->build_id};
 	return (uint32_t)namer->mapping_count++;
 }
 

@@ -142,6 +142,12 @@ int ng_session_add_command(struct ng_session *session, pid_t pid)
 	return ng_uprobe_watch(session->engine, pid, &target);
 }
 
+/* Clocks are read in libraries too, and stacks have frames there. */
+static bool needs_libraries(const struct ng_session *session)
+{
+	return session->options.wanted.clock || session->options.on_call;
+}
+
 int ng_session_arm_stopped(struct ng_session *session, pid_t pid, bool is_loaded,
 	bool *ret_is_wanted, struct ng_diag *diag)
 {
@@ -158,7 +164,7 @@ int ng_session_arm_stopped(struct ng_session *session, pid_t pid, bool is_loaded
 		return -ESRCH;
 	error = ng_session_arm_mappings(session, tracked, diag);
 	*ret_is_wanted = ng_tracked_has_image(tracked, tracked->main) &&
-			 (is_loaded || !session->options.wanted.clock);
+			 (is_loaded || !needs_libraries(session));
 	tracked->is_loading = !is_loaded && !*ret_is_wanted;
 	return error;
 }

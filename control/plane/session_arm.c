@@ -54,8 +54,13 @@ int ng_session_arm_mappings(
 	for (size_t i = 0; !error && i < mappings.count; i++) {
 		struct ng_traced_image *image;
 
-		if (tracked->origin == NG_ORIGIN_IMAGE)
-			break; /* the files that were asked for, and no others */
+		if (tracked->origin == NG_ORIGIN_IMAGE) {
+			/* Armed are the files that were asked for; others have names for stacks. */
+			if (session->options.on_call)
+				(void)prepare_mapping(
+					session, tracked->pid, &mappings.items[i], &image, NULL);
+			continue;
+		}
 		error = prepare_mapping(session, tracked->pid, &mappings.items[i], &image, diag);
 		if (!error && image)
 			error = arm_image(session, tracked, image, &mappings, diag);

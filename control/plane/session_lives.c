@@ -211,12 +211,6 @@ static void look_for_new_mappings(struct ng_session *session, struct ng_tracked 
 		ng_mappings_release(&mappings);
 		return;
 	}
-	if (tracked->origin == NG_ORIGIN_IMAGE) { /* nothing to arm: ng_session_track_user() */
-		ng_mappings_release(&tracked->mappings);
-		tracked->mappings = mappings;
-		tracked->mapping_count = mappings.count;
-		return;
-	}
 	ng_mappings_release(&mappings);
 	if (ng_session_arm_mappings(session, tracked, &diag))
 		ng_session_note(session, "process %d loaded code that cannot be counted: %s",

@@ -95,6 +95,8 @@ int ng_image_open(int fd, struct ng_image **ret_image, struct ng_diag *diag)
 	image->info.is_pie = image->elf.is_dynamic;
 	image->info.go_version = image->go_version;
 	image->info.module_path = image->module_path;
+	image->info.build_id = image->build_id;
+	ng_build_id_read(&image->elf, image->build_id);
 	error = load_names(image);
 	if (!error || error == -ENOENT)
 		error = load_go(image);

@@ -28,6 +28,7 @@ struct ng_image_info {
 	bool has_pclntab; /* Go's function table was found and understood */
 	const char *go_version;	 /* "go1.24.4", or "" where it is not known */
 	const char *module_path; /* "example.com/m", or "" */
+	const char *build_id;	 /* the linker's, in hex digits, or "" */
 };
 
 /** Where a function's name was found. */

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/image/buildid.h"
 #include "core/image/gopclntab.h"
 #include "core/image/image.h"
 
@@ -14,6 +15,7 @@ struct ng_image {
 	struct ng_image_info info;
 	char go_version[64];
 	char module_path[512];
+	char build_id[NG_BUILD_ID_TEXT_SIZE];
 	struct ng_blob symbols;	    /* Elf64_Sym: .symtab, else .dynsym */
 	struct ng_blob names;	    /* its strings, terminated */
 	enum ng_name_source source; /* of these symbols */

@@ -45,7 +45,7 @@ struct ng_profile_mapping {
 	uint64_t limit; /* first address behind it */
 	uint64_t offset;
 	const char *file;
-	const char *build_id; /* in hex; NULL: it has none */
+	const char *build_id; /* in hex; NULL or "": it has none */
 };
 
 struct ng_profile_loss {

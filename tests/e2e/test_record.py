@@ -1,9 +1,10 @@
 """Who calls: every path of a program that knows them, with its exact count, function, file and line."""
 import collections
 import json
+import pathlib
 import subprocess
 
-from harness import (BOUND_S, BUILD, MATRIX, Record, Target, check, check_in, go_program, newest, nowgate, test,
+from harness import (BOUND_S, BUILD, MATRIX, Record, Target, c_program, check, check_in, go_program, newest, nowgate, test,
                      text_differences)
 from paths import CALLS, comparable, expected
 
@@ -117,6 +118,32 @@ def a_sampled_recording_estimates_the_mix():
     off = {name: abs(shares[name] - truth[name] / sum(truth.values())) for name in truth}
     check([name for name in off if off[name] > 0.03], [], f"shares that are off, of {off}")
     check_in("An estimate: between", run.stdout, "the summary")
+
+
+@test()
+def frames_of_libraries_have_their_file():
+    """C's own stack ends in libc, whichever way the process was found; and each file has its build id."""
+    output = BUILD / "record.json"
+    program = c_program("reads", "-fno-omit-frame-pointer")
+    for run in (lambda: nowgate("record", "-f", "main", "--json", output, "--", program, 1),
+                lambda: beside_exe(program, output)):
+        check(run().returncode, 0, "its status")
+        recording = json.loads(output.read_text())
+        output.unlink()
+        frames = [recording["frames"][i] for i in recording["stacks"][0]["frames"]]
+        files = [pathlib.Path(recording["mappings"][frame["mapping"]]["file"]).name for frame in frames]
+        check(files[:2], [program.name, "libc.so.6"], f"files of {frames}")
+        for mapping in recording["mappings"]:
+            notes = subprocess.run(["readelf", "-n", mapping["file"]], capture_output=True, text=True, check=True)
+            check_in(f"Build ID: {mapping['build_id']}\n", notes.stdout, mapping["file"])
+
+
+def beside_exe(program, output):
+    """Records all that runs a file, while it runs once."""
+    with Record("-f", "main", "--exe", program, "--json", output, "-d", "1s") as run:
+        subprocess.run([program, "200000"], stdout=subprocess.DEVNULL, check=True)
+        run.finish()
+        return run.process
 
 
 @test()
