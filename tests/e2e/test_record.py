@@ -99,7 +99,7 @@ def folded_stacks_add_up():
 
 @test()
 def a_sampled_recording_estimates_the_mix():
-    """Four places call 8 to 4 to 2 to 1 times: in the right order, each share within 3 points, at 1 %."""
+    """Ten places call 1 to 10 times a round: in the right order, each share within 3 points, at 1 %."""
     output = BUILD / "sampled.json"
     with Target(go_program(newest(), "mix")) as target:
         target.begin()

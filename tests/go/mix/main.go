@@ -1,4 +1,4 @@
-// Calls time.Now from four places, 8 to 4 to 2 to 1 times, until its input ends; then prints the counts.
+// Calls time.Now from ten places, 1 to 10 times a round, until its input ends; then prints the counts.
 package main
 
 import (
@@ -22,16 +22,50 @@ func spin(n int) int {
 }
 
 //go:noinline
-func eight() { sink = time.Now() }
-
-//go:noinline
-func four() { sink = time.Now() }
+func one() { sink = time.Now() }
 
 //go:noinline
 func two() { sink = time.Now() }
 
 //go:noinline
-func one() { sink = time.Now() }
+func three() { sink = time.Now() }
+
+//go:noinline
+func four() { sink = time.Now() }
+
+//go:noinline
+func five() { sink = time.Now() }
+
+//go:noinline
+func six() { sink = time.Now() }
+
+//go:noinline
+func seven() { sink = time.Now() }
+
+//go:noinline
+func eight() { sink = time.Now() }
+
+//go:noinline
+func nine() { sink = time.Now() }
+
+//go:noinline
+func ten() { sink = time.Now() }
+
+var places = []struct {
+	name string
+	call func()
+}{
+	{"one", one},
+	{"two", two},
+	{"three", three},
+	{"four", four},
+	{"five", five},
+	{"six", six},
+	{"seven", seven},
+	{"eight", eight},
+	{"nine", nine},
+	{"ten", ten},
+}
 
 func main() {
 	var ended atomic.Bool
@@ -44,14 +78,17 @@ func main() {
 		ended.Store(true)
 	}()
 	for ; !ended.Load(); rounds++ {
-		for i, call := range []func(){eight, four, two, one} {
-			for k := 0; k < 8>>i; k++ {
-				call()
+		for i, place := range places {
+			for k := 0; k <= i; k++ {
+				place.call()
 				work += spin(2000)
 			}
 		}
 	}
 	sink = sink.Add(time.Duration(work))
-	_ = json.NewEncoder(os.Stdout).Encode(map[string]int{"eight": 8 * rounds, "four": 4 * rounds,
-		"two": 2 * rounds, "one": rounds})
+	counts := map[string]int{}
+	for i, place := range places {
+		counts[place.name] = (i + 1) * rounds
+	}
+	_ = json.NewEncoder(os.Stdout).Encode(counts)
 }
