@@ -300,9 +300,9 @@ const struct ng_config_key ng_config_keys[] = {
 	DAEMON("inline", "no", take_bool, inline_allowed,
 		"May the engine inline, which changes the target's code, be asked for?"),
 	DAEMON("metrics", "no", take_metrics, metrics,
-		"Where metrics are served by HTTP, as 127.0.0.1:9753 or [::1]:9753; no: nowhere. "
-		"There is no password: whoever reaches the address sees what `nowgate status` "
-		"shows."),
+		"Where metrics and profiles are served by HTTP, as 127.0.0.1:9753 or [::1]:9753; "
+		"no: nowhere. There is no password: whoever reaches the address sees what `nowgate "
+		"status` shows, and may take profiles, which cost a target its budget once more."),
 	DAEMON("metrics_targets", "200", take_metrics_targets, metrics_targets,
 		"How many targets have metrics of their own; of more, those that call most."),
 	DAEMON("log_level", "info", take_log_level, log_level, "error, warning, info or debug."),

@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "control/daemon/daemon_profiles.h"
 #include "core/base/cleanup.h"
 
 /* Pages are good for so many times as long as making them took: however many ask, that takes no
@@ -136,6 +137,8 @@ static const struct {
 	void (*answer)(struct ng_daemon *daemon, struct ng_http_request *request);
 } routes[] = {
 	{"/metrics", "what Prometheus scrapes; OpenMetrics, if asked for", answer_metrics},
+	{"/profile", "who calls, by estimate, for go tool pprof: with ?pid=PID; takes 30 s",
+		ng_daemon_answer_profile},
 };
 
 #define ROUTE_COUNT (sizeof(routes) / sizeof(routes[0]))
@@ -191,12 +194,18 @@ static void on_request(struct ng_http_request *request, void *context)
 	answer_missing(request);
 }
 
+static void on_gone(struct ng_http_request *request, void *context)
+{
+	ng_daemon_forget_profile(context, request);
+}
+
 /* --- for the daemon ----------------------------------------------------------------------------
  */
 
 int ng_daemon_open_http(struct ng_daemon *daemon, struct ng_diag *diag)
 {
-	struct ng_http_options options = {.on_request = on_request, .context = daemon};
+	struct ng_http_options options = {
+		.on_request = on_request, .on_gone = on_gone, .context = daemon};
 	char text[NG_ADDRESS_TEXT_MAX];
 	int error;
 
@@ -237,6 +246,8 @@ uint64_t ng_daemon_http_deadline_ns(const struct ng_daemon *daemon)
 
 void ng_daemon_http_turn(struct ng_daemon *daemon)
 {
-	if (daemon->http.server)
-		ng_http_turn(daemon->http.server);
+	if (!daemon->http.server)
+		return;
+	ng_daemon_profiles_turn(daemon);
+	ng_http_turn(daemon->http.server);
 }

@@ -12,6 +12,7 @@
 #include "control/daemon/http.h"
 #include "control/daemon/metrics.h"
 #include "control/daemon/notify.h"
+#include "control/daemon/recording.h"
 #include "control/daemon/server.h"
 #include "control/daemon/state.h"
 #include "control/daemon/triggers.h"
@@ -39,6 +40,15 @@ struct daemon_asked {
 	const struct ng_peer *peer;
 };
 
+#define NG_DAEMON_PROFILES_MAX 4 /* taken at the same time, of as many processes */
+
+/** A profile that somebody waits for. */
+struct daemon_profile {
+	struct ng_http_request *request; /* NULL: nobody does */
+	struct ng_recording *recording;
+	pid_t pid; /* of whom */
+};
+
 /** What is served by HTTP. */
 struct daemon_http {
 	struct ng_http *server; /* NULL: the configuration wants none */
@@ -46,6 +56,7 @@ struct daemon_http {
 	struct ng_http_page *pages[NG_OPENMETRICS_FORMATS]; /* of one moment … */
 	uint64_t good_until_ns;				    /* … and good until this one */
 	double start_seconds;				    /* Unix time */
+	struct daemon_profile profiles[NG_DAEMON_PROFILES_MAX];
 };
 
 struct ng_daemon {

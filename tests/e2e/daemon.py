@@ -1,7 +1,10 @@
 """A daemon of one's own, what steers it, and what it holds."""
+import contextlib
+import http.client
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import struct
@@ -12,6 +15,7 @@ from beside import differing, events_of, site_of
 from harness import BOUND_S, NOWGATE, check, nowgate, until
 
 NOBODY = 65534
+LOOPBACK = "[daemon]\nmetrics = 127.0.0.1:0\n"
 
 
 class Client:
@@ -140,6 +144,28 @@ class Daemon:
         check(self.end(), 0, f"status; {self.log()}")
         check(self.socket.exists(), False, "its socket")
         check(events_of(self.pid), [], "its tracefs events")
+
+
+class Served(Daemon):
+    """A daemon that serves by HTTP, at a port that the kernel chose."""
+
+    def __init__(self, config=LOOPBACK, host="127.0.0.1"):
+        super().__init__(config)
+        self.host = host
+        self.port = int(re.search(r"metrics at http://(\S+):(\d+)/metrics\n", self.log())[2])
+
+    def get(self, path="/metrics", method="GET", headers=None):
+        """@return (status, headers, body)"""
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=BOUND_S)
+        with contextlib.closing(connection):
+            connection.request(method, path, headers=headers or {})
+            answer = connection.getresponse()
+            return answer.status, dict(answer.getheaders()), answer.read()
+
+    def dial(self, said=b""):
+        client = socket.create_connection((self.host, self.port), timeout=BOUND_S)
+        client.sendall(said)
+        return client
 
 
 def adds_up(target):
