@@ -424,6 +424,8 @@ static int run_sampled(struct record_run *run)
 {
 	struct ng_stat_sampled sampled = {
 		.name = COMMAND,
+		.started = run->duration_ns ? "calls are recorded in short windows"
+					    : "calls are recorded in short windows; ^C ends it",
 		.on_call = ng_recorder_add,
 		.on_done = finish_sampled,
 		.wanted = run->options.wanted,

@@ -122,6 +122,8 @@ int ng_stat_sampled_run(const struct ng_stat_sampled *run, bool *ret_lost, struc
 	if (error)
 		return error;
 	error = attach_all(fleet, run, diag);
+	if (!error && run->started)
+		fprintf(stderr, "nowgate %s: %s\n", run->name, run->started);
 	if (!error)
 		error = loop(fleet, run);
 	if (!error)

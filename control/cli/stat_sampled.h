@@ -13,7 +13,8 @@
 #include "core/base/diag.h"
 
 struct ng_stat_sampled {
-	const char *name; /* of the subcommand, for messages */
+	const char *name;    /* of the subcommand, for messages */
+	const char *started; /* said when all is attached; NULL: nothing is */
 	/* With these it is stopped at the end, and on_done says what came of it; else that is
 	 * printed. */
 	ng_weigher_on_call on_call;

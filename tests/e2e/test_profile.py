@@ -29,6 +29,15 @@ def command_of(pid):
         return []
 
 
+def words_of(pid):
+    """What it has said: its standard error is a file."""
+    try:
+        with open(f"/proc/{pid}/fd/2", encoding="utf-8") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
 class Asked(threading.Thread):
     """A question that is answered when a recording is over."""
 
@@ -108,7 +117,7 @@ def a_target_that_ends_has_no_more_to_say():
     with Served() as daemon, Steps(2) as target:
         daemon.ask("attach", "-p", target.pid)
         asked = Asked(daemon, f"/profile?pid={target.pid}&seconds=60")
-        until(lambda: [child for child in children(daemon.pid) if events_of(child)], "a recording that has begun")
+        until(lambda: any("are recorded" in words_of(child) for child in children(daemon.pid)), "a recording's begin")
         target.process.kill()
         check(asked.take()[0], 200, "an answer long before its time")
 
