@@ -26,6 +26,7 @@ int ng_cmd_record(int argc, char **argv);
 int ng_cmd_site(int argc, char **argv);
 int ng_cmd_stat(int argc, char **argv);
 int ng_cmd_status(int argc, char **argv);
+int ng_cmd_top(int argc, char **argv);
 int ng_cmd_trace(int argc, char **argv);
 
 #endif

@@ -23,6 +23,7 @@ static const struct {
 	{"detach", ng_cmd_detach, "end that"},
 	{"mode", ng_cmd_mode, "change how attached processes are traced"},
 	{"status", ng_cmd_status, "what the daemon traces, how, and what it costs"},
+	{"top", ng_cmd_top, "the same live, and who calls in one of them"},
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))

@@ -5,22 +5,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "control/cli/json_get.h"
 #include "control/cli/numbers.h"
 #include "core/base/clock.h"
 
 #define DECISIONS_SHOWN 2 /* the last ones of each target */
-
-static double real_of(json_t *object, const char *key)
-{
-	return json_number_value(json_object_get(object, key));
-}
-
-static const char *text_of(json_t *object, const char *key)
-{
-	const char *text = json_string_value(json_object_get(object, key));
-
-	return text ? text : "?";
-}
 
 static const char *base_name(const char *path)
 {
@@ -31,13 +20,14 @@ static const char *base_name(const char *path)
 
 static void print_function(FILE *file, json_t *function)
 {
-	const double rate = real_of(function, "rate_hz"), low = real_of(function, "rate_low_hz");
+	const double rate = ng_json_real(function, "rate_hz"),
+		     low = ng_json_real(function, "rate_low_hz");
 	json_t *high = json_object_get(function, "rate_high_hz");
 	char text[32], interval[64] = "counted";
 
 	if (!json_is_number(json_object_get(function, "rate_hz"))) {
 		fprintf(file, "         %-24s %15s calls/s  (not measured now)\n",
-			text_of(function, "name"), "?");
+			ng_json_text(function, "name"), "?");
 		return;
 	}
 
@@ -47,8 +37,8 @@ static void print_function(FILE *file, json_t *function)
 	else if (json_is_true(json_object_get(function, "estimated")))
 		(void)snprintf(interval, sizeof(interval), "%.3g or more", low);
 	fprintf(file, "         %-24s %15s calls/s  (%s)  %.2f us a call\n",
-		text_of(function, "name"), ng_grouped((uint64_t)(rate + 0.5), text), interval,
-		real_of(function, "cost_ns") / 1e3);
+		ng_json_text(function, "name"), ng_grouped((uint64_t)(rate + 0.5), text), interval,
+		ng_json_real(function, "cost_ns") / 1e3);
 }
 
 static void print_decisions(FILE *file, json_t *target, double now_ns)
@@ -60,34 +50,35 @@ static void print_decisions(FILE *file, json_t *target, double now_ns)
 		json_t *decision = json_array_get(decisions, i);
 
 		fprintf(file, "         %.1f s ago armed %s: %s\n",
-			(now_ns - real_of(decision, "time_ns")) / NG_NS_PER_S,
-			text_of(decision, "to"), text_of(decision, "reason"));
+			(now_ns - ng_json_real(decision, "time_ns")) / NG_NS_PER_S,
+			ng_json_text(decision, "to"), ng_json_text(decision, "reason"));
 	}
 }
 
 static void print_target(FILE *file, json_t *target, double now_ns)
 {
-	const double lease_ns = real_of(target, "lease_until_ns");
+	const double lease_ns = ng_json_real(target, "lease_until_ns");
 	char mode[48], budget[32];
 	json_t *function;
 	size_t i;
 
-	(void)snprintf(mode, sizeof(mode), "%s", text_of(target, "mode"));
+	(void)snprintf(mode, sizeof(mode), "%s", ng_json_text(target, "mode"));
 	if (lease_ns > now_ns)
-		(void)snprintf(mode, sizeof(mode), "%s, %.0f s left", text_of(target, "mode"),
+		(void)snprintf(mode, sizeof(mode), "%s, %.0f s left", ng_json_text(target, "mode"),
 			(lease_ns - now_ns) / NG_NS_PER_S);
-	(void)snprintf(budget, sizeof(budget), "%.3g %%", real_of(target, "budget_ratio") * 100);
+	(void)snprintf(
+		budget, sizeof(budget), "%.3g %%", ng_json_real(target, "budget_ratio") * 100);
 	fprintf(file, "%8.0f %-16.16s %-20s %8s %8.2f %% %8.2f %% %8.2f %%%s\n",
-		real_of(target, "pid"), base_name(text_of(target, "exe")), mode, budget,
-		real_of(target, "overhead_now_ratio") * 100,
-		real_of(target, "overhead_minute_ratio") * 100,
-		real_of(target, "armed_ratio") * 100,
+		ng_json_real(target, "pid"), base_name(ng_json_text(target, "exe")), mode, budget,
+		ng_json_real(target, "overhead_now_ratio") * 100,
+		ng_json_real(target, "overhead_minute_ratio") * 100,
+		ng_json_real(target, "armed_ratio") * 100,
 		json_is_true(json_object_get(target, "ended")) ? "  ended" : "");
 	json_array_foreach(json_object_get(target, "functions"), i, function)
 		print_function(file, function);
 	fprintf(file, "         hits %.0f = delivered %.0f + sampled out %.0f + lost %.0f\n",
-		real_of(target, "hits"), real_of(target, "delivered"),
-		real_of(target, "sampled_out"), real_of(target, "lost"));
+		ng_json_real(target, "hits"), ng_json_real(target, "delivered"),
+		ng_json_real(target, "sampled_out"), ng_json_real(target, "lost"));
 	print_decisions(file, target, now_ns);
 }
 
@@ -101,7 +92,7 @@ void ng_status_print(FILE *file, json_t *answer, bool again)
 	fprintf(file, "%8s %-16s %-20s %8s %10s %10s %10s\n", "pid", "program", "mode", "budget",
 		"lost now", "minute", "armed");
 	json_array_foreach(targets, i, target)
-		print_target(file, target, real_of(answer, "now_ns"));
+		print_target(file, target, ng_json_real(answer, "now_ns"));
 	if (!json_array_size(targets))
 		fputs("nothing is attached: see `nowgate attach --help`\n", file);
 }

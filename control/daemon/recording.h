@@ -6,6 +6,7 @@
 #ifndef NG_CONTROL_DAEMON_RECORDING_H
 #define NG_CONTROL_DAEMON_RECORDING_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -16,6 +17,7 @@ struct ng_recording;
 struct ng_recording_options {
 	pid_t pid;
 	unsigned int seconds;
+	bool as_json;	     /* else as a profile for pprof */
 	double budget_ratio; /* of its own, beside what traces the process already */
 	const char *const *functions;
 	size_t function_count; /* at most NG_RECORDING_FUNCTIONS_MAX are taken */
@@ -30,7 +32,7 @@ int ng_recording_start(const struct ng_recording_options *options,
 /**
  * Takes what it has recorded, if it has ended. Never waits.
  *
- * @param ret_bytes a profile as `record -o` writes it; to be freed
+ * @param ret_bytes as `record -o` or `record --json` writes it; to be freed
  * @return 0; -EAGAIN it goes on; else it failed, with its own words: -ESRCH no such process,
  *         -EIO, -ENOMEM
  */
