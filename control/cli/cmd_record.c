@@ -225,20 +225,12 @@ static int write_outputs(struct record_run *run, const struct ng_profile *profil
 static struct ng_recorded_value value_of(const struct ng_recorded_stack *stack, void *context)
 {
 	const struct record_run *run = context;
-	const struct ng_site *site = ng_session_site(run->run.session, stack->key.site);
+	const struct ng_site *site = ng_session_site(stack->key.site, run->run.session);
 	struct ng_recorded_value value = {.calls = stack->calls};
 
 	if (run->is_calibrated && site && site->class != NG_SITE_SYSCALL)
 		value.cost_ns = run->calibration.costs[site->class].median_ns * (double)stack->hits;
 	return value;
-}
-
-static bool locate(const struct ng_count_key *process, uint64_t address, const void *context,
-	struct ng_place *ret_place)
-{
-	const struct record_run *run = context;
-
-	return ng_session_locate(process, address, run->run.session, ret_place);
 }
 
 static struct ng_profile header_of(const struct ng_report *report, uint64_t began_at_ns,
@@ -273,7 +265,9 @@ static int finish(struct record_run *run, uint64_t began_at_ns, bool *ret_lost)
 		{.cause = "there were too many stacks",
 			.hits = ng_recorder_totals(run->recorder).overflow}};
 	const struct ng_recorded_parts parts = {.recorder = run->recorder,
-		.locate = locate,
+		.source = {.locate = ng_session_locate,
+			.site = ng_session_site,
+			.context = run->run.session},
 		.value = value_of,
 		.context = run,
 		.header = header_of(&report, began_at_ns, losses)};
@@ -366,14 +360,6 @@ static struct ng_recorded_value sampled_value(const struct ng_recorded_stack *st
 	return value;
 }
 
-static bool sampled_locate(const struct ng_count_key *process, uint64_t address,
-	const void *context, struct ng_place *ret_place)
-{
-	const struct sampled *sampled = context;
-
-	return ng_fleet_locate(process, address, sampled->fleet, ret_place);
-}
-
 static int finish_sampled(struct ng_fleet *fleet, uint64_t elapsed_ns, void *context)
 {
 	struct record_run *run = context;
@@ -394,7 +380,7 @@ static int finish_sampled(struct ng_fleet *fleet, uint64_t elapsed_ns, void *con
 		{.cause = "too many calls waited for their window", .hits = untold.full},
 		{.cause = "their window could not be weighed", .hits = untold.unweighed}};
 	struct ng_recorded_parts parts = {.recorder = run->recorder,
-		.locate = sampled_locate,
+		.source = {.locate = ng_fleet_locate, .site = ng_fleet_site, .context = fleet},
 		.value = sampled_value,
 		.context = &sampled,
 		.header = sampled.header};

@@ -428,7 +428,11 @@ static int trace_all(struct trace_run *run)
 	if (!error)
 		error = ng_run_open(&run->run, &run->diag);
 	if (!error) {
-		run->namer = ng_namer_new(ng_session_locate, run->run.session);
+		const struct ng_namer_source source = {.locate = ng_session_locate,
+			.site = ng_session_site,
+			.context = run->run.session};
+
+		run->namer = ng_namer_new(&source);
 		error = run->namer ? ng_run_start(&run->run, &run->diag) : -ENOMEM;
 	}
 	if (!error) {

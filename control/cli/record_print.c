@@ -17,14 +17,10 @@ struct caller {
 	double calls;
 };
 
-/* The frame that called what was traced; the innermost is in that itself. */
+/* The frame that called what was traced: the innermost one is in that itself. */
 static const struct ng_profile_frame *caller_of(const struct ng_profile_stack *stack)
 {
-	size_t i = 0;
-
-	while (i < stack->frame_count && stack->frames[i].is_inlined)
-		i++; /* an inlined copy of what was traced stands first */
-	return i + 1 < stack->frame_count ? &stack->frames[i + 1] : NULL;
+	return stack->frame_count > 1 ? &stack->frames[1] : NULL;
 }
 
 static int compare_places(const struct ng_profile_frame *a, const struct ng_profile_frame *b)

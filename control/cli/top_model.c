@@ -173,21 +173,14 @@ void ng_top_callers_release(struct ng_top_callers *callers)
 	*callers = (struct ng_top_callers){.items = NULL};
 }
 
-/* The frame that called what is traced, of which inlined copies stand first. @return NULL: not
- * known */
+/* The frame that called what is traced: the innermost one is in that itself. @return NULL: not
+ * known
+ */
 static const json_t *caller_frame(const json_t *stack, const json_t *frames)
 {
-	const json_t *indices = json_object_get(stack, "frames"), *frame;
-	size_t i = 0;
+	const json_t *index = json_array_get(json_object_get(stack, "frames"), 1);
 
-	do {
-		frame = json_array_get(
-			frames, (size_t)json_integer_value(json_array_get(indices, i++)));
-	} while (json_is_true(json_object_get(frame, "is_inlined")));
-	return i < json_array_size(indices)
-		       ? json_array_get(
-				 frames, (size_t)json_integer_value(json_array_get(indices, i)))
-		       : NULL;
+	return index ? json_array_get(frames, (size_t)json_integer_value(index)) : NULL;
 }
 
 static bool is_same(const char *a, const char *b)

@@ -90,6 +90,9 @@ void ng_fleet_stop(struct ng_fleet *fleet);
 bool ng_fleet_locate(const struct ng_count_key *process, uint64_t address, const void *fleet,
 	struct ng_place *ret_place);
 
+/** The site with a number. @param fleet a struct ng_fleet @return NULL where it is no more */
+const struct ng_site *ng_fleet_site(uint32_t number, const void *fleet);
+
 /** Whose call, of what function? @param ret_member its place in the order of ng_fleet_report()
  * @param ret_function in that report; NG_MEMBER_FUNCTIONS_MAX: it is not told apart
  * @return false: nobody's any more */

@@ -85,6 +85,16 @@ bool ng_fleet_locate(const struct ng_count_key *process, uint64_t address, const
 	return false;
 }
 
+const struct ng_site *ng_fleet_site(uint32_t number, const void *context)
+{
+	const struct ng_fleet *fleet = context;
+	const struct ng_site *site = NULL;
+
+	for (size_t i = 0; !site && i < fleet->catalogs.count; i++)
+		site = ng_place_site(&fleet->catalogs.items[i]->images, number);
+	return site;
+}
+
 bool ng_fleet_find_function(const struct ng_fleet *fleet, const struct ng_count_key *call,
 	size_t *ret_member, uint32_t *ret_function)
 {

@@ -20,8 +20,7 @@ struct known_place {
 };
 
 struct ng_namer {
-	ng_locate locate;
-	const void *context;
+	struct ng_namer_source source;
 	void *places; /* of struct known_place, by compare_places() */
 	struct ng_profile_frame *frames;
 	size_t frame_count;
@@ -31,14 +30,13 @@ struct ng_namer {
 	size_t mapping_count;
 };
 
-struct ng_namer *ng_namer_new(ng_locate locate, const void *context)
+struct ng_namer *ng_namer_new(const struct ng_namer_source *source)
 {
 	struct ng_namer *namer = calloc(1, sizeof(*namer));
 
 	if (!namer)
 		return NULL;
-	namer->locate = locate;
-	namer->context = context;
+	namer->source = *source;
 	return namer;
 }
 
@@ -171,23 +169,23 @@ static bool is_left_out(const struct ng_namer *namer, const struct ng_code_frame
 	       strcmp(inner, "runtime.sigpanic") && strcmp(inner, "runtime.panicwrap");
 }
 
-static int add_address(struct ng_namer *namer, const struct ng_count_key *process, uint64_t address)
+/* The site of a function may stand in what was inlined into it there, which was not called. */
+static size_t first_called(const struct ng_namer *namer, const struct ng_count_key *process,
+	const struct known_place *known)
 {
-	struct ng_profile_frame frame = {.address = address, .mapping = NG_FRAME_NO_MAPPING};
-	const struct known_place *known;
-	struct ng_place place;
+	const struct ng_site *site = namer->source.site(process->site, namer->source.context);
+
+	return site && site->kind == NG_SITE_FUNCTION ? known->count - 1 : 0;
+}
+
+static int add_known(struct ng_namer *namer, const struct ng_profile_frame *where,
+	const struct known_place *known, size_t first)
+{
 	int error = 0;
 
-	if (!namer->locate(process, address, namer->context, &place))
-		return add_frame(namer, &frame);
-	frame.mapping = mapping_of(namer, &place);
-	known = place_of(namer, place.image, place.address);
-	if (!known)
-		return -ENOMEM;
-	if (!known->count)
-		return add_frame(namer, &frame);
-	for (size_t i = 0; !error && i < known->count; i++) {
+	for (size_t i = first; !error && i < known->count; i++) {
 		const struct ng_code_frame *code = &known->frames[i];
+		struct ng_profile_frame frame = *where;
 
 		if (is_left_out(namer, code))
 			continue;
@@ -204,6 +202,25 @@ static int add_address(struct ng_namer *namer, const struct ng_count_key *proces
 	return error;
 }
 
+static int add_address(struct ng_namer *namer, const struct ng_count_key *process, uint64_t address,
+	bool is_innermost)
+{
+	struct ng_profile_frame frame = {.address = address, .mapping = NG_FRAME_NO_MAPPING};
+	const struct known_place *known;
+	struct ng_place place;
+
+	if (!namer->source.locate(process, address, namer->source.context, &place))
+		return add_frame(namer, &frame);
+	frame.mapping = mapping_of(namer, &place);
+	known = place_of(namer, place.image, place.address);
+	if (!known)
+		return -ENOMEM;
+	if (!known->count)
+		return add_frame(namer, &frame);
+	return add_known(
+		namer, &frame, known, is_innermost ? first_called(namer, process, known) : 0);
+}
+
 int ng_namer_add(struct ng_namer *namer, const struct ng_count_key *process, const uint64_t *frames,
 	size_t depth, struct ng_named *ret_named)
 {
@@ -212,7 +229,7 @@ int ng_namer_add(struct ng_namer *namer, const struct ng_count_key *process, con
 	namer->first_frame = namer->frame_count;
 	/* A return address is that of the instruction behind the call. */
 	for (size_t i = 0; !error && i < depth; i++)
-		error = add_address(namer, process, frames[i] - (i != 0));
+		error = add_address(namer, process, frames[i] - (i != 0), i == 0);
 	if (error)
 		namer->frame_count = namer->first_frame;
 	*ret_named = (struct ng_named){

@@ -15,8 +15,15 @@
 
 struct ng_namer;
 
-/** @param context of locate; borrowed, with the images of its places @return NULL: no memory */
-struct ng_namer *ng_namer_new(ng_locate locate, const void *context);
+/** Where it looks things up. Borrowed, with the images of places. */
+struct ng_namer_source {
+	ng_locate locate;
+	const struct ng_site *(*site)(uint32_t number, const void *context); /* NULL: no more */
+	const void *context;						     /* for both */
+};
+
+/** @return NULL: no memory */
+struct ng_namer *ng_namer_new(const struct ng_namer_source *source);
 void ng_namer_free(struct ng_namer *namer);
 
 /** A stack's frames, innermost first: so many of ng_namer_frames(), from the first. */
@@ -26,7 +33,8 @@ struct ng_named {
 };
 
 /**
- * Names a stack. Addresses that nothing is known of stay addresses.
+ * Names a stack. Addresses that nothing is known of stay addresses. The first frame is that of the
+ * function that was called, the second one its caller's, inlined as either may be.
  *
  * @param frames as in ng_call
  * @return 0; -ENOMEM

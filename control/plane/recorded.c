@@ -3,8 +3,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "control/plane/namer.h"
-
 struct ng_recorded {
 	struct ng_profile profile;
 	const struct ng_recorded_parts *parts; /* while it is made */
@@ -52,7 +50,7 @@ int ng_recorded_make(const struct ng_recorded_parts *parts, struct ng_recorded *
 	if (!recorded)
 		return -ENOMEM;
 	recorded->parts = parts;
-	recorded->namer = ng_namer_new(parts->locate, parts->context);
+	recorded->namer = ng_namer_new(&parts->source);
 	recorded->stacks =
 		calloc(ng_recorder_totals(parts->recorder).stacks + 1, sizeof(*recorded->stacks));
 	if (!recorded->namer || !recorded->stacks)

@@ -2,7 +2,7 @@
 #ifndef NG_CONTROL_PLANE_RECORDED_H
 #define NG_CONTROL_PLANE_RECORDED_H
 
-#include "control/plane/places.h"
+#include "control/plane/namer.h"
 #include "control/plane/recorder.h"
 #include "core/out/profile.h"
 
@@ -17,10 +17,10 @@ struct ng_recorded_value {
 /** What it is made from. Borrowed while it is made; what places point to until it is freed. */
 struct ng_recorded_parts {
 	const struct ng_recorder *recorder;
-	ng_locate locate;
+	struct ng_namer_source source;
 	/* @return what a stack's hits come to */
 	struct ng_recorded_value (*value)(const struct ng_recorded_stack *stack, void *context);
-	void *context;		  /* for both */
+	void *context;
 	struct ng_profile header; /* all but stacks and mappings; goes into the profile */
 };
 

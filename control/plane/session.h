@@ -149,8 +149,9 @@ struct ng_report {
 bool ng_session_locate(const struct ng_count_key *process, uint64_t address, const void *session,
 	struct ng_place *ret_place);
 
-/** The site with a number. @return NULL where it is no more, or none */
-const struct ng_site *ng_session_site(const struct ng_session *session, uint32_t number);
+/** The site with a number. @param session a struct ng_session @return NULL where it is no more, or
+ * none */
+const struct ng_site *ng_session_site(uint32_t number, const void *session);
 
 /** Reads all counters. While the session runs, and after ng_session_stop(). */
 int ng_session_report(struct ng_session *session, struct ng_report *ret_report);

@@ -9,7 +9,9 @@ bool ng_session_locate(const struct ng_count_key *process, uint64_t address, con
 	return tracked && ng_place_find(&session->images, &tracked->mappings, address, ret_place);
 }
 
-const struct ng_site *ng_session_site(const struct ng_session *session, uint32_t number)
+const struct ng_site *ng_session_site(uint32_t number, const void *context)
 {
+	const struct ng_session *session = context;
+
 	return ng_place_site(&session->images, number);
 }

@@ -11,6 +11,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "control/plane/session_arm.h"
 #include "control/target/process.h"
 #include "control/target/text.h"
 #include "core/base/cleanup.h"
@@ -49,8 +50,7 @@ struct ng_tracked *ng_session_track_user(struct ng_session *session,
 	 * for naming what its stacks hold. */
 	(void)ng_process_cpu_time(process->pid, &tracked->cpu_start_ns);
 	if (session->options.on_call)
-		(void)ng_process_mappings(process->pid, &tracked->mappings);
-	tracked->mapping_count = tracked->mappings.count;
+		(void)ng_session_arm_mappings(session, tracked, NULL);
 	return tracked;
 }
 

@@ -4,7 +4,7 @@ import json
 import pathlib
 import subprocess
 
-from harness import (BOUND_S, BUILD, MATRIX, Record, Target, c_program, check, check_in, go_program, newest, nowgate, test,
+from harness import (BOUND_S, BUILD, MATRIX, Record, Target, c_program, check, check_in, go_program, newest, nowgate, pgo_program, test,
                      text_differences)
 from paths import CALLS, comparable, expected
 
@@ -99,7 +99,7 @@ def folded_stacks_add_up():
 
 @test()
 def a_sampled_recording_estimates_the_mix():
-    """Ten places call 1 to 10 times a round: in the right order, each share within 3 points, at 1 %."""
+    """Ten places call 1 to 55 times a round: in the right order, each share within 3 points, at 1 %."""
     output = BUILD / "sampled.json"
     with Target(go_program(newest(), "mix")) as target:
         target.begin()
@@ -118,6 +118,23 @@ def a_sampled_recording_estimates_the_mix():
     off = {name: abs(shares[name] - truth[name] / sum(truth.values())) for name in truth}
     check([name for name in off if off[name] > 0.03], [], f"shares that are off, of {off}")
     check_in("An estimate: between", run.stdout, "the summary")
+
+
+@test()
+def an_inlined_copys_caller_is_who_it_stands_in():
+    """A profile-guided build has time.Now inlined in one branch, and called in the other."""
+    output = BUILD / "record.json"
+    program = pgo_program(newest())
+    run = nowgate("record", "--json", output, "--", program, 1000)
+    check(run.returncode, 0, run.stderr)
+    recording = json.loads(output.read_text())
+    output.unlink()
+    stacks = [[recording["frames"][i] for i in stack["frames"]] for stack in recording["stacks"]]
+    check({stack[0]["function"] for stack in stacks}, {"time.Now"}, "what is called")
+    copies = {stack[1]["function"] for stack in stacks if stack[0]["is_inlined"]}
+    check_in("main.branching", copies, "where a copy stands")
+    for name in copies:
+        check_in(f" {name}  ", run.stderr, "callers in the summary")
 
 
 @test()
@@ -140,8 +157,8 @@ def frames_of_libraries_have_their_file():
 
 def beside_exe(program, output):
     """Records all that runs a file, while it runs once."""
-    with Record("-f", "main", "--exe", program, "--json", output, "-d", "1s") as run:
-        subprocess.run([program, "200000"], stdout=subprocess.DEVNULL, check=True)
+    with Record("-f", "main", "--exe", program, "--json", output, "-d", "2s") as run:
+        subprocess.run([program, "400000"], stdout=subprocess.DEVNULL, check=True)
         run.finish()
         return run.process
 

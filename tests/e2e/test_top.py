@@ -107,7 +107,7 @@ def callers_have_their_names():
         with Terminal(f"{NOWGATE} top --socket {daemon.socket} -p {busy.pid}") as terminal:
             terminal.until("1 target,")
             terminal.press("Enter")
-            terminal.until(r"^ +\S+( k)? +1\d\.\d\d %  main\.ten  main\.go:\d+$")
+            terminal.until(r"^ +\S+( k)? +2\d\.\d\d %  main\.ten  main\.go:\d+$")
             terminal.press("Escape")
             terminal.until("^nowgate top: 1 target,")
             terminal.press("Enter")

@@ -84,7 +84,7 @@ static int print_sums(struct ng_session *session, const struct sums *sums)
 	}
 	for (size_t i = 0; i < sums->count; i++)
 		printf("%" PRIu64 " %s %" PRIu64 "\n", sums->rows[i].goroutine,
-			ng_session_site(session, sums->rows[i].site)->function,
+			ng_session_site(sums->rows[i].site, session)->function,
 			sums->rows[i].calls);
 	return 0;
 }
