@@ -65,7 +65,7 @@ def pprof_gets_it():
         target.begin()
         daemon.ask("attach", "-p", target.pid, "--budget", "1%")
         url = f"http://{daemon.host}:{daemon.port}/profile?pid={target.pid}&seconds=3"
-        run = subprocess.run([MATRIX[newest()], "tool", "pprof", "-top", url], capture_output=True, text=True,
+        run = subprocess.run([MATRIX[newest()], "tool", "pprof", "-top", "-nodefraction=0", url], capture_output=True, text=True,
                              timeout=BOUND_S, check=False, env=dict(os.environ, PPROF_TMPDIR=folder))
         check(run.returncode, 0, run.stderr)
         check_in("Type: calls", run.stdout, "the default type")

@@ -1,4 +1,5 @@
-// Calls time.Now from ten places, 1, 3, 6, 10, 15 … 55 times a round, until its input ends; then prints the counts.
+// Calls time.Now from ten places, 1, 3, 6, 10, 15 … 55 times a round and well mixed, until its input ends; then prints
+// the counts.
 package main
 
 import (
@@ -51,7 +52,7 @@ func nine() { sink = time.Now() }
 //go:noinline
 func ten() { sink = time.Now() }
 
-var places = []struct {
+var places = [...]struct {
 	name string
 	call func()
 }{
@@ -70,7 +71,29 @@ var places = []struct {
 // calls is how often a place calls in a round.
 func calls(place int) int { return (place + 1) * (place + 2) / 2 }
 
+// order is a round's: each place as far apart from itself as can be.
+func order() (round []func()) {
+	var due [len(places)]int
+	total := 0
+	for i := range places {
+		total += calls(i)
+	}
+	for range make([]byte, total) {
+		next := 0
+		for i := range due {
+			due[i] += calls(i)
+			if due[i] > due[next] {
+				next = i
+			}
+		}
+		due[next] -= total
+		round = append(round, places[next].call)
+	}
+	return round
+}
+
 func main() {
+	round := order()
 	var ended atomic.Bool
 	var rounds, work int
 	fmt.Println("ready", os.Getpid())
@@ -81,11 +104,9 @@ func main() {
 		ended.Store(true)
 	}()
 	for ; !ended.Load(); rounds++ {
-		for i, place := range places {
-			for k := 0; k < calls(i); k++ {
-				place.call()
-				work += spin(2000)
-			}
+		for _, call := range round {
+			call()
+			work += spin(2000)
 		}
 	}
 	sink = sink.Add(time.Duration(work))
