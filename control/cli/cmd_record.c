@@ -13,6 +13,7 @@
 #include "control/cli/stat_sampled.h"
 #include "control/cli/targets.h"
 #include "control/engine/calibrate.h"
+#include "control/plane/losses.h"
 #include "control/plane/recorded.h"
 #include "control/plane/recorder.h"
 #include "core/base/cleanup.h"
@@ -105,6 +106,8 @@ struct record_run {
 	struct ng_recorder *recorder;
 	struct ng_calibration calibration;
 	bool is_calibrated;
+	uint64_t lost[NG_LOSSES];
+	struct ng_profile_loss losses[NG_LOSSES]; /* the same, for the profile */
 	struct ng_diag diag;
 };
 
@@ -233,14 +236,30 @@ static struct ng_recorded_value value_of(const struct ng_recorded_stack *stack, 
 	return value;
 }
 
-static struct ng_profile header_of(const struct ng_report *report, uint64_t began_at_ns,
-	const struct ng_profile_loss losses[2])
+/* run->lost is complete but for the recorder's own. */
+static void tell_losses(struct record_run *run, struct ng_profile *header)
 {
-	struct ng_profile header = {.began_at_ns = began_at_ns,
-		.duration_ns = report->elapsed_ns,
-		.mode = "full",
-		.losses = losses,
-		.loss_count = 2};
+	run->lost[NG_LOSS_STACKS_FULL] = ng_recorder_totals(run->recorder).overflow;
+	for (size_t i = 0; i < NG_LOSSES; i++)
+		run->losses[i] = (struct ng_profile_loss){
+			.cause = ng_loss_key(i), .text = ng_loss_text(i), .count = run->lost[i]};
+	header->losses = run->losses;
+	header->loss_count = NG_LOSSES;
+}
+
+static bool has_lost(const struct record_run *run)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < NG_LOSSES; i++)
+		any |= run->lost[i] != 0;
+	return any;
+}
+
+static struct ng_profile header_of(const struct ng_report *report, uint64_t began_at_ns)
+{
+	struct ng_profile header = {
+		.began_at_ns = began_at_ns, .duration_ns = report->elapsed_ns, .mode = "full"};
 
 	if (report->target_count != 1)
 		return header;
@@ -251,7 +270,7 @@ static struct ng_profile header_of(const struct ng_report *report, uint64_t bega
 	return header;
 }
 
-static int finish(struct record_run *run, uint64_t began_at_ns, bool *ret_lost)
+static int finish(struct record_run *run, uint64_t began_at_ns)
 {
 	FILE *file = run->targets.command ? stderr : stdout;
 	struct ng_report report;
@@ -260,25 +279,22 @@ static int finish(struct record_run *run, uint64_t began_at_ns, bool *ret_lost)
 
 	if (error)
 		return error;
-	const struct ng_profile_loss losses[] = {{.cause = "the ring of records was full",
-							 .hits = report.lost[NG_LOST_RECORDS_FULL]},
-		{.cause = "there were too many stacks",
-			.hits = ng_recorder_totals(run->recorder).overflow}};
-	const struct ng_recorded_parts parts = {.recorder = run->recorder,
+	struct ng_recorded_parts parts = {.recorder = run->recorder,
 		.source = {.locate = ng_session_locate,
 			.site = ng_session_site,
 			.context = run->run.session},
 		.value = value_of,
 		.context = run,
-		.header = header_of(&report, began_at_ns, losses)};
+		.header = header_of(&report, began_at_ns)};
 
+	memcpy(run->lost, report.lost, sizeof(report.lost));
+	tell_losses(run, &parts.header);
 	error = ng_recorded_make(&parts, &recorded);
 	if (!error)
 		error = write_outputs(run, ng_recorded_profile(recorded));
 	if (!error)
-		error = ng_record_print(file, ng_recorded_profile(recorded), &report);
-	*ret_lost = report.lost[NG_LOST_RECORDS_FULL] || report.lost[NG_LOST_COUNTS_FULL] ||
-		    ng_recorder_totals(run->recorder).overflow;
+		error = ng_record_print(
+			file, ng_recorded_profile(recorded), report.reader_cpu_ns, run->lost);
 	ng_recorded_free(recorded);
 	ng_report_release(&report);
 	return error;
@@ -364,21 +380,14 @@ static int finish_sampled(struct ng_fleet *fleet, uint64_t elapsed_ns, void *con
 {
 	struct record_run *run = context;
 	struct sampled sampled = {.fleet = fleet, .recorder = run->recorder};
-	struct ng_report report = {.elapsed_ns = elapsed_ns};
 	struct ng_recorded *recorded = NULL;
 	int error = ng_fleet_report(fleet, take_report, &sampled);
 
 	if (!error)
-		error = ng_fleet_lost(fleet, report.lost);
+		error = ng_fleet_lost(fleet, run->lost);
 	if (error)
 		return error;
 	const struct ng_weigher_losses untold = ng_fleet_untold(fleet);
-	const struct ng_profile_loss losses[] = {{.cause = "the ring of records was full",
-							 .hits = report.lost[NG_LOST_RECORDS_FULL]},
-		{.cause = "there were too many stacks",
-			.hits = ng_recorder_totals(run->recorder).overflow},
-		{.cause = "too many calls waited for their window", .hits = untold.full},
-		{.cause = "their window could not be weighed", .hits = untold.unweighed}};
 	struct ng_recorded_parts parts = {.recorder = run->recorder,
 		.source = {.locate = ng_fleet_locate, .site = ng_fleet_site, .context = fleet},
 		.value = sampled_value,
@@ -393,14 +402,16 @@ static int finish_sampled(struct ng_fleet *fleet, uint64_t elapsed_ns, void *con
 	parts.header.high_calls = sampled.calls_high;
 	parts.header.began_at_ns = run->began_at_ns;
 	parts.header.duration_ns = elapsed_ns;
-	parts.header.losses = losses;
-	parts.header.loss_count = sizeof(losses) / sizeof(losses[0]);
+	run->lost[NG_LOSS_WINDOW_WAITING_FULL] = untold.full;
+	run->lost[NG_LOSS_WINDOW_UNWEIGHED] = untold.unweighed;
+	tell_losses(run, &parts.header);
 	ng_recorder_walk(run->recorder, add_weight, &sampled);
 	error = ng_recorded_make(&parts, &recorded);
 	if (!error)
 		error = write_outputs(run, ng_recorded_profile(recorded));
 	if (!error)
-		error = ng_record_print(stdout, ng_recorded_profile(recorded), &report);
+		error = ng_record_print(stdout, ng_recorded_profile(recorded),
+			ng_fleet_reader_cpu_ns(fleet), run->lost);
 	ng_recorded_free(recorded);
 	free(sampled.functions);
 	return error;
@@ -424,7 +435,7 @@ static int run_sampled(struct record_run *run)
 		.exe_count = run->targets.exe_count,
 		.duration_ns = run->duration_ns,
 	};
-	bool lost = false;
+	bool lost; /* run->lost has more causes */
 	int error = open_outputs(run);
 
 	if (!error)
@@ -440,7 +451,7 @@ static int run_sampled(struct record_run *run)
 		error = ng_stat_sampled_run(&sampled, &lost, &run->diag);
 	if (error)
 		return ng_complain(COMMAND, error, &run->diag);
-	return lost || ng_recorder_totals(run->recorder).overflow ? NG_EXIT_LOST : NG_EXIT_DONE;
+	return has_lost(run) ? NG_EXIT_LOST : NG_EXIT_DONE;
 }
 
 static void tell_start(const struct record_run *run)
@@ -454,7 +465,6 @@ static void tell_start(const struct record_run *run)
 static int run_all(struct record_run *run)
 {
 	uint64_t began_at_ns;
-	bool lost = false;
 	int error = open_outputs(run);
 
 	if (!error)
@@ -477,11 +487,11 @@ static int run_all(struct record_run *run)
 	if (run->run.started && !ng_run_has_exec_failed(&run->run)) {
 		ng_run_stop(&run->run);
 		if (!error)
-			error = finish(run, began_at_ns, &lost);
+			error = finish(run, began_at_ns);
 		ng_run_wait_for_command(&run->run);
 	}
 	return error ? ng_run_complain(&run->run, error, &run->diag)
-		     : ng_run_exit_code(&run->run, lost);
+		     : ng_run_exit_code(&run->run, has_lost(run));
 }
 
 static void take_arguments(struct record_run *run)

@@ -84,7 +84,7 @@ int ng_member_print_table(const struct ng_member_print *print, struct ng_fleet *
 	if (!error)
 		error = ng_fleet_lost(fleet, lost);
 	if (!error)
-		ng_losses_print(print->file, lost);
+		ng_losses_print(print->file, lost, NG_LOST_CAUSES);
 	fprintf(print->file, "\n%.3f s elapsed\n", (double)print->elapsed_ns / NG_NS_PER_S);
 	return !error && fflush(print->file) ? -errno : error;
 }

@@ -86,7 +86,8 @@ static void print_caller(FILE *file, const struct caller *caller, double all)
 	fputc('\n', file);
 }
 
-int ng_record_print(FILE *file, const struct ng_profile *profile, const struct ng_report *report)
+int ng_record_print(FILE *file, const struct ng_profile *profile, uint64_t reader_cpu_ns,
+	const uint64_t lost[NG_LOSSES])
 {
 	struct caller *callers = calloc(profile->stack_count + 1, sizeof(*callers));
 	char number[32];
@@ -108,9 +109,9 @@ int ng_record_print(FILE *file, const struct ng_profile *profile, const struct n
 	if (count > CALLERS_MAX)
 		fprintf(file, "%17s %8s  and %zu more\n", "", "", count - CALLERS_MAX);
 	fprintf(file, "\n%s calls in %.3f s, %zu stacks", ng_grouped((uint64_t)(all + 0.5), number),
-		(double)report->elapsed_ns / 1e9, profile->stack_count);
+		(double)profile->duration_ns / 1e9, profile->stack_count);
 	fprintf(file, "; the reader took %.1f %% of a CPU\n",
-		100.0 * (double)report->reader_cpu_ns / (double)report->elapsed_ns);
+		100.0 * (double)reader_cpu_ns / (double)profile->duration_ns);
 	if (profile->is_estimate)
 		fprintf(file, "An estimate: between %s and ",
 			ng_grouped((uint64_t)profile->low_calls, number));
@@ -119,7 +120,7 @@ int ng_record_print(FILE *file, const struct ng_profile *profile, const struct n
 			ng_grouped((uint64_t)profile->high_calls, number));
 	else if (profile->is_estimate)
 		fputs("who knows how many (95 %)\n", file);
-	ng_losses_print(file, report->lost);
+	ng_losses_print(file, lost, NG_LOSSES);
 	free(callers);
 	return fflush(file) ? -errno : 0;
 }

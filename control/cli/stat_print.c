@@ -8,6 +8,7 @@
 #include <jansson.h>
 
 #include "control/cli/losses_print.h"
+#include "control/plane/losses.h"
 #include "core/base/clock.h"
 
 #define JSON_VERSION 1
@@ -166,7 +167,7 @@ void ng_stat_print_table(const struct ng_stat_print *print, const struct ng_repo
 	if (report->foreign_calls)
 		fprintf(print->file, "\n%" PRIu64 " hits of processes that are no targets\n",
 			report->foreign_calls);
-	ng_losses_print(print->file, report->lost);
+	ng_losses_print(print->file, report->lost, NG_LOST_CAUSES);
 	fprintf(print->file, "\n%.3f s elapsed\n", seconds(report->elapsed_ns));
 }
 
@@ -257,12 +258,9 @@ int ng_stat_print_json(const struct ng_stat_print *print, const struct ng_report
 				targets, json_of_target(print, report, &report->targets[i]));
 	}
 	return dump(print,
-		json_pack("{s:i, s:I, s:o, s:I, s:{s:I, s:I, s:I}}", "v", JSON_VERSION,
-			"elapsed_ns", (json_int_t)report->elapsed_ns, "targets", targets,
-			"foreign_calls", (json_int_t)report->foreign_calls, "lost", "counts_full",
-			(json_int_t)report->lost[NG_LOST_COUNTS_FULL], "targets_full",
-			(json_int_t)report->lost[NG_LOST_TARGETS_FULL], "events_full",
-			(json_int_t)report->lost[NG_LOST_EVENTS_FULL]),
+		json_pack("{s:i, s:I, s:o, s:I, s:o}", "v", JSON_VERSION, "elapsed_ns",
+			(json_int_t)report->elapsed_ns, "targets", targets, "foreign_calls",
+			(json_int_t)report->foreign_calls, "lost", ng_losses_json(report->lost)),
 		JSON_INDENT(1));
 }
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "control/plane/losses.h"
 #include "control/plane/member_json.h"
 #include "core/base/clock.h"
 
@@ -36,11 +37,8 @@ int ng_answer_status(struct ng_fleet *fleet, const struct ng_selector *select, u
 		json_decref(collecting.targets);
 		return error;
 	}
-	*ret_body = json_pack("{s:I, s:I, s:o, s:{s:I, s:I, s:I, s:I}}", "now_ns",
-		(json_int_t)ng_clock_ns(), "started_ns", (json_int_t)started_ns, "targets",
-		collecting.targets, "lost", "counts_full", (json_int_t)lost[NG_LOST_COUNTS_FULL],
-		"targets_full", (json_int_t)lost[NG_LOST_TARGETS_FULL], "events_full",
-		(json_int_t)lost[NG_LOST_EVENTS_FULL], "window_full",
-		(json_int_t)lost[NG_LOST_WINDOW_FULL]);
+	*ret_body = json_pack("{s:I, s:I, s:o, s:o}", "now_ns", (json_int_t)ng_clock_ns(),
+		"started_ns", (json_int_t)started_ns, "targets", collecting.targets, "lost",
+		ng_losses_json(lost));
 	return *ret_body ? 0 : -ENOMEM;
 }

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "control/plane/losses.h"
 #include "core/base/clock.h"
 
 /* --- families of the daemon --------------------------------------------------------------------
@@ -47,16 +48,9 @@ static void put_losses(struct ng_metrics_page *page)
 	static const struct ng_metric_family family = {"nowgate_losses", NG_METRIC_COUNTER, NULL,
 		"What the daemon lost, of all targets, by cause: calls, children, process events, "
 		"records that found no room."};
-	static const char *const causes[NG_LOST_CAUSES] = {
-		[NG_LOST_COUNTS_FULL] = "counts_full",
-		[NG_LOST_TARGETS_FULL] = "targets_full",
-		[NG_LOST_EVENTS_FULL] = "events_full",
-		[NG_LOST_WINDOW_FULL] = "window_full",
-		[NG_LOST_RECORDS_FULL] = "records_full",
-	};
 
 	for (size_t i = 0; i < NG_LOST_CAUSES; i++)
-		put_labelled(page, &family, &(struct ng_metric_label){"cause", causes[i]},
+		put_labelled(page, &family, &(struct ng_metric_label){"cause", ng_loss_key(i)},
 			(double)page->scrape->facts->lost[i]);
 }
 

@@ -102,6 +102,9 @@ bool ng_fleet_find_function(const struct ng_fleet *fleet, const struct ng_count_
 /** Calls that were recorded, but not told of; after ng_fleet_stop(). */
 struct ng_weigher_losses ng_fleet_untold(const struct ng_fleet *fleet);
 
+/** CPU time that taking the records took; after ng_fleet_stop(). */
+uint64_t ng_fleet_reader_cpu_ns(const struct ng_fleet *fleet);
+
 /** Readable when ng_fleet_turn() has something to do. */
 int ng_fleet_event_fd(const struct ng_fleet *fleet);
 

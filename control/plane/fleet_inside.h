@@ -61,6 +61,7 @@ struct ng_fleet {
 	struct ng_workers *workers;
 	struct ng_records *records; /* NULL: calls are only counted … */
 	struct ng_weigher *weigher; /* … likewise */
+	uint64_t reader_cpu_ns;	    /* of the reader of records, when it has ended */
 	struct ng_calibration calibration;
 	struct ng_costs *costs;
 	struct ng_catalogs catalogs;

@@ -28,6 +28,9 @@ int ng_fleet_open_records(struct ng_fleet *fleet, struct ng_diag *diag)
 
 void ng_fleet_close_records(struct ng_fleet *fleet)
 {
+	if (!fleet->records)
+		return;
+	fleet->reader_cpu_ns = ng_records_cpu_ns(fleet->records);
 	(void)ng_records_close(fleet->records); /* strangers: none, or the abi is broken */
 	fleet->records = NULL;
 }
@@ -108,6 +111,11 @@ bool ng_fleet_find_function(const struct ng_fleet *fleet, const struct ng_count_
 		return true;
 	}
 	return false;
+}
+
+uint64_t ng_fleet_reader_cpu_ns(const struct ng_fleet *fleet)
+{
+	return fleet->reader_cpu_ns;
 }
 
 struct ng_weigher_losses ng_fleet_untold(const struct ng_fleet *fleet)

@@ -54,7 +54,7 @@ static json_t *losses(const struct ng_profile *profile)
 		ng_text_put_line(&cause, profile->losses[i].cause);
 		ng_buffer_put(&cause, "", 0); /* there is a text then */
 		if (cause.error ||
-			json_object_set_new(object, cause.text, number(profile->losses[i].hits))) {
+			json_object_set_new(object, cause.text, number(profile->losses[i].count))) {
 			json_decref(object);
 			object = NULL;
 		}

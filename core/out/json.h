@@ -5,7 +5,7 @@
  *    "mode": text or null, "began_at_ns": since 1970, "duration_ns",
  *    "hits", "calls", "cost_ns": sums over all stacks,
  *    "is_estimate": bool, "low_calls", "high_calls": 95 %; null where not known or infinite,
- *    "lost": {cause: hits}, "comments": [text],
+ *    "lost": {cause: how many}, "comments": [text],
  *    "mappings": [{"start", "limit", "offset", "file", "build_id"}],
  *    "frames": [{"function", "file", "line", "start_line", "address", "mapping", "is_inlined"}],
  *    "stacks": [{"frames": [places in "frames", innermost first], "hits", "calls", "cost_ns"}]}

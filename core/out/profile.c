@@ -105,13 +105,13 @@ static void put_losses(struct ng_buffer *out, const struct ng_profile *profile)
 {
 	const char *separator = "";
 
-	ng_buffer_puts(out, "hits lost: ");
+	ng_buffer_puts(out, "lost: ");
 	for (size_t i = 0; i < profile->loss_count; i++) {
-		if (!profile->losses[i].hits)
+		if (!profile->losses[i].count)
 			continue;
-		ng_buffer_printf(out, "%s%" PRIu64 " ", separator, profile->losses[i].hits);
-		ng_text_put_line(out, profile->losses[i].cause);
-		separator = ", ";
+		ng_buffer_printf(out, "%s%" PRIu64 " ", separator, profile->losses[i].count);
+		ng_text_put_line(out, profile->losses[i].text);
+		separator = "; ";
 	}
 	ng_buffer_puts(out, separator[0] ? "\n" : "none\n");
 }

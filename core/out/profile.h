@@ -49,8 +49,9 @@ struct ng_profile_mapping {
 };
 
 struct ng_profile_loss {
-	const char *cause;
-	uint64_t hits;
+	const char *cause; /* its key: stable, for machines */
+	const char *text;  /* for people, behind the number */
+	uint64_t count;
 };
 
 struct ng_profile {
@@ -73,7 +74,7 @@ struct ng_profile {
 	double low_calls;
 	double high_calls;
 
-	const struct ng_profile_loss *losses; /* each cause once; those of 0 hits are left out */
+	const struct ng_profile_loss *losses; /* each cause once */
 	size_t loss_count;
 	const char *const *comments; /* a line each */
 	size_t comment_count;

@@ -73,7 +73,7 @@ def pprof_reads_stacks_lines_and_mappings():
     for part in ("PeriodType: calls count", "Period: 100", "Time: 2023-11-14 22:13:20 +0000 UTC", "Duration: 2.5s",
                  "calls/count[dflt] cost/nanoseconds",
                  "Comment: calls: 1900, an estimate: 1700 to 2101 (95 %); hits recorded: 19",
-                 "Comment: hits lost: 7 ring_full",
+                 "Comment: lost: 7 calls: the ring was full",
                  "1: 0x400000/0x500000/0x1000 /usr/bin/server 0123abcd [FN][FL][LN][IN]",
                  "2: 0x7f0000000000/0x7f0000100000/0x0 /usr/lib/libc.so.6"):
         check_in(part, raw, "raw")

@@ -4,9 +4,12 @@ import json
 import pathlib
 import subprocess
 
-from harness import (BOUND_S, BUILD, MATRIX, Record, Target, c_program, check, check_in, go_program, newest, nowgate, pgo_program, test,
-                     text_differences)
+from harness import (BOUND_S, BUILD, MATRIX, Record, Target, c_program, check, check_in, go_program, newest, nowgate,
+                     pgo_program, test, text_differences)
 from paths import CALLS, comparable, expected
+
+CAUSES = ("counts_full", "targets_full", "events_full", "window_full", "records_full", "stacks_full",
+          "window_waiting_full", "window_unweighed")
 
 
 def record_paths(program, **outputs):
@@ -40,6 +43,7 @@ def check_paths(program):
     for path in wanted.keys() | got.keys():
         check(got[path], wanted[path], f"{program.name}: {path[:4]} …")
     check(recording["hits"], sum(wanted.values()), "hits in all")
+    check(recording["lost"], dict.fromkeys(CAUSES, 0), "lost")
 
 
 @test()

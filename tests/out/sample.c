@@ -65,7 +65,8 @@ static const struct ng_profile_mapping mappings[] = {
 	{0x7f0000000000, 0x7f0000100000, 0, "/usr/lib/libc.so.6", NULL},
 };
 
-static const struct ng_profile_loss losses[] = {{"ring_full", 7}, {"no_memory", 0}};
+static const struct ng_profile_loss losses[] = {
+	{"ring_full", "calls: the ring was full", 7}, {"no_memory", "calls: no memory", 0}};
 static const char *const comments[] = {"made by a test"};
 
 const struct ng_profile sample_profile = {

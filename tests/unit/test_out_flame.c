@@ -59,7 +59,7 @@ static void a_flame_graph_is_as_wide_as_the_calls(void **state)
 				"main.other[go.shape.struct { A int; B &lt;-chan \"x\" }]",
 				"about 500 calls, 26.29 %"));
 	assert_has(svg, ">calls: 1900, an estimate: 1700 to 2101 (95 %); hits recorded: 19<");
-	assert_has(svg, ">hits lost: 7 ring_full<");
+	assert_has(svg, ">lost: 7 calls: the ring was full<");
 	assert_has(svg, ">frames left out: none<");
 	/* Nothing is fetched: addresses are those of two namespaces. */
 	assert_int_equal(count_of(svg, "://"), 2);

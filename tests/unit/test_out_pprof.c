@@ -132,7 +132,7 @@ static void pprof_says_how_it_was_found(void **state)
 	static const char *const comments[] = {"function: time.Now", "executable: /usr/bin/server",
 		"pid: 4711", "mode: sampled",
 		"calls: 1900, an estimate: 1700 to 2101 (95 %); hits recorded: 19",
-		"cost: 0.015 ms of CPU time, in 2.500 s", "hits lost: 7 ring_full",
+		"cost: 0.015 ms of CPU time, in 2.500 s", "lost: 7 calls: the ring was full",
 		"comment: made by a test"};
 	message *pprof = unpacked(&sample_profile);
 
