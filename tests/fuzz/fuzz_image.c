@@ -362,11 +362,16 @@ static void ask_everything(const struct file *file, const struct ng_image *image
 		check_goroutine(image, file->text - 8 + i);
 		check_read(file, image, file->text - 8 + i);
 	}
+	/* Where stacks are garbage; what is not in a text has been sorted out before. */
+	check_frames(image, 0);
+	check_frames(image, UINT64_MAX);
 	for (size_t i = 0; i < count && i < COUNT(texts); i++) {
 		const uint64_t last = texts[i].start + texts[i].size_bytes - 1;
 
 		MUST(texts[i].size_bytes > 0);
 		check_function_at(image, last);
+		check_frames(image, texts[i].start);
+		check_frames(image, last);
 		check_read(file, image, texts[i].start);
 		check_read(file, image, last);
 	}

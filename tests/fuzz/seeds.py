@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Writes the seeds of fuzz_image: each layout of tests/image/made.c, with code worth finding."""
+"""Writes the seeds of fuzz_image: each layout of tests/image/made.c, with code worth finding; and those of fuzz_call."""
 import pathlib
 import struct
 
-FOLDER = pathlib.Path(__file__).parent / "corpus" / "image"
+CORPUS = pathlib.Path(__file__).parent / "corpus"
+FOLDER = CORPUS / "image"
 MAIN, NOW, NANOTIME, NANO, NANOTIME1, C, END = 0x00, 0x60, 0xA0, 0xC0, 0xE0, 0x100, 0x180
 PIE, SECTIONS, SYMTAB, DYNSYM, MERGED, DECOY, RELA, NO_BUILD = (1 << bit for bit in range(8))
 CLOCK, CUT = 1, 2
@@ -58,7 +59,31 @@ def seed(name, minor, options, flags=0, edits=(), text=None):
     (FOLDER / name).write_bytes(head + b"".join(edits) + (code() if text is None else text))
 
 
+def record(*frames, tgid=1, site=0, window=0):
+    """A struct ng_record (bpf/abi.h) behind its length, as fuzz_call takes it."""
+    head = struct.pack("<QQIIIIQII", 10, 20, tgid, 1, site, tgid + 1, 7, window, 0)
+    body = head + struct.pack(f"<{len(frames)}Q", *frames)
+    return struct.pack("<H", len(body)) + body
+
+
+def call_seeds():
+    folder = CORPUS / "call"
+    folder.mkdir(parents=True, exist_ok=True)
+    deep = range(1, 129)
+    for name, records in {
+            "short": [record(), record(1), record(1, 2, 3), record(1, 2, 3, window=4)],
+            "same": [record(1, 2), record(1, 2), record(1, 2, tgid=2), record(1, 2, site=3)],
+            "unfilled": [record(1, 2, 0, 0), record(1, 0, 2, 0), record(0, 0, 0), record(*[0] * 127)],
+            "many": [record(i) for i in range(1, 6)],
+            "deepest": [record(*deep[:127])],
+            "too_deep": [record(*deep)],
+            "lengths": [struct.pack("<H", n) + bytes(n) for n in (0, 1, 47, 48, 49, 55, 56)],
+            "cut": [record(1, 2, 3)[:-5]]}.items():
+        (folder / name).write_bytes(b"".join(records))
+
+
 def main():
+    call_seeds()
     FOLDER.mkdir(parents=True, exist_ok=True)
     for minor in range(16, 28):
         seed(f"go_1_{minor}", minor, SECTIONS)
