@@ -11,8 +11,8 @@
  * is looked up. Known at load, so that the programs have the one way only. */
 const volatile __u32 ng_has_gates = 0;
 
-/* Is each call to be told with its stack? Known at load. */
-const volatile __u32 ng_has_records = 0;
+/* Size of the ring `records`; 0: calls are not told with their stacks. Known at load. */
+const volatile __u32 ng_records_bytes = 0;
 
 /* Is every exec of the machine to be told? Writer: user space. */
 volatile __u32 ng_tell_execs = 0;

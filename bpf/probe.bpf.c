@@ -202,7 +202,7 @@ static __always_inline void ng_gated_hit(
 		__sync_fetch_and_add(&tally->lost, 1);
 	} else {
 		__sync_fetch_and_add(&tally->delivered, 1);
-		if (ng_has_records && gate->records)
+		if (ng_records_bytes && gate->records)
 			ng_tell_call(regs, task, site, window, tally);
 	}
 	if (!(verdict & NG_VERDICT_TRIP))
@@ -222,7 +222,7 @@ int ng_hit(struct pt_regs *ctx)
 	if (ng_has_gates) {
 		ng_gated_hit(ctx, task, cookie);
 	} else if (ng_default_counts()) {
-		if (ng_count_call(task, (__u32)cookie) && ng_has_records)
+		if (ng_count_call(task, (__u32)cookie) && ng_records_bytes)
 			ng_record_call(ctx, task, (__u32)cookie, 0);
 	}
 	return 0;

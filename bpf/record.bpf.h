@@ -1,6 +1,7 @@
 /*
  * A call's record: who, when, and its stack by frame pointers, into a ring buffer that a reader
- * drains on a timer: a wake-up would run on the traced thread, and takes 1.4 us.
+ * drains on a timer: a wake-up runs on the traced thread, and takes 1.4 us. Only as the ring gets
+ * half full there is one.
  */
 #ifndef NG_BPF_RECORD_BPF_H
 #define NG_BPF_RECORD_BPF_H
@@ -21,6 +22,10 @@ struct ng_long_record {
 	struct ng_record head;
 	__u64 frames[NG_RECORD_FRAMES_MAX];
 };
+
+/* Where the ring is filled to its half and not so far beyond, records wake the reader: CPUs that
+ * write at the same time may each step over a thinner line. */
+#define NG_WAKE_BAND_BYTES 4096
 
 /* A frame as its function sets it up. */
 struct ng_frame {
@@ -97,6 +102,14 @@ static __always_inline void ng_record_head(
 	head->window = window;
 }
 
+static __always_inline __u64 ng_record_flags(void)
+{
+	const __u64 waiting = bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA);
+
+	return waiting - ng_records_bytes / 2 < NG_WAKE_BAND_BYTES ? BPF_RB_FORCE_WAKEUP
+								   : BPF_RB_NO_WAKEUP;
+}
+
 /* With its room taken before its depth is known; what the stack does not fill is 0, which is no
  * address. */
 static __always_inline bool ng_record_long(
@@ -109,7 +122,7 @@ static __always_inline bool ng_record_long(
 	record->head = *head;
 	__builtin_memset(record->frames, 0, sizeof(record->frames));
 	(void)ng_walk(regs, is_frameless, record->frames, NG_RECORD_FRAMES_MAX);
-	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
+	bpf_ringbuf_submit(record, ng_record_flags());
 	return true;
 }
 
@@ -130,7 +143,7 @@ static __always_inline void ng_record_call(
 			ng_lose(NG_LOST_RECORDS_FULL);
 	} else if (bpf_ringbuf_output(&records, &record,
 			   sizeof(record.head) + count * sizeof(record.frames[0]),
-			   BPF_RB_NO_WAKEUP)) {
+			   ng_record_flags())) {
 		ng_lose(NG_LOST_RECORDS_FULL);
 	}
 }

@@ -4,17 +4,20 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <bpf/libbpf.h>
 
 #include "probe.skel.h"
 #include "core/base/clock.h"
 
-#define LOOK_NS (10 * NG_NS_PER_MS)
+#define LOOK_MS 10
 
 struct ng_records {
 	struct ring_buffer *ring;
+	int epoll_fd; /* tells that the ring gets half full */
 	struct ng_records_options options;
 	pthread_t thread;
 	bool is_ending;	    /* writer: who closes; release, paired with the reader's acquire */
@@ -36,7 +39,7 @@ static int on_record(void *context, void *data, size_t size_bytes)
 static void *read_all(void *argument)
 {
 	struct ng_records *records = argument;
-	const struct timespec look = {.tv_nsec = LOOK_NS};
+	struct epoll_event event;
 	bool is_last;
 
 	do {
@@ -45,9 +48,32 @@ static void *read_all(void *argument)
 		if (records->options.on_look)
 			records->options.on_look(is_last, records->options.context);
 		if (!is_last)
-			(void)nanosleep(&look, NULL);
+			(void)epoll_wait(records->epoll_fd, &event, 1, LOOK_MS);
 	} while (!is_last);
 	return NULL;
+}
+
+/* Of edges: the ring has something nearly always, and only a wake-up is to end the reader's sleep.
+ */
+static int open_ring(struct ng_records *records, int map_fd)
+{
+	struct epoll_event event = {.events = EPOLLIN | EPOLLET};
+
+	records->ring = ring_buffer__new(map_fd, on_record, records, NULL);
+	if (!records->ring)
+		return -errno;
+	records->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (records->epoll_fd < 0 || epoll_ctl(records->epoll_fd, EPOLL_CTL_ADD, map_fd, &event))
+		return -errno;
+	return 0;
+}
+
+static void release(struct ng_records *records)
+{
+	ring_buffer__free(records->ring);
+	if (records->epoll_fd >= 0)
+		close(records->epoll_fd);
+	free(records);
 }
 
 int ng_records_open(struct ng_uprobe *engine, const struct ng_records_options *options,
@@ -59,12 +85,12 @@ int ng_records_open(struct ng_uprobe *engine, const struct ng_records_options *o
 	if (!records)
 		return -ENOMEM;
 	records->options = *options;
-	records->ring = ring_buffer__new(
-		bpf_map__fd(ng_uprobe_skeleton(engine)->maps.records), on_record, records, NULL);
-	error = records->ring ? -pthread_create(&records->thread, NULL, read_all, records) : -errno;
+	records->epoll_fd = -1;
+	error = open_ring(records, bpf_map__fd(ng_uprobe_skeleton(engine)->maps.records));
+	if (!error)
+		error = -pthread_create(&records->thread, NULL, read_all, records);
 	if (error) {
-		ring_buffer__free(records->ring);
-		free(records);
+		release(records);
 		return ng_diag_set(
 			diag, error, "no reader for the records of calls: %s", strerror(-error));
 	}
@@ -91,7 +117,6 @@ uint64_t ng_records_close(struct ng_records *records)
 	__atomic_store_n(&records->is_ending, true, __ATOMIC_RELEASE);
 	(void)pthread_join(records->thread, NULL);
 	strangers = records->strangers;
-	ring_buffer__free(records->ring);
-	free(records);
+	release(records);
 	return strangers;
 }

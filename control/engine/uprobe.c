@@ -67,7 +67,7 @@ static int load_programs(
 		return ng_diag_set(
 			diag, -errno, "the BPF programs cannot be opened: %s", strerror(errno));
 	engine->skeleton->rodata->ng_has_gates = options->gating == NG_GATING_EACH;
-	engine->skeleton->rodata->ng_has_records = options->records_bytes != 0;
+	engine->skeleton->rodata->ng_records_bytes = options->records_bytes;
 	if (options->records_bytes)
 		error = bpf_map__set_max_entries(
 			engine->skeleton->maps.records, options->records_bytes);
