@@ -1,5 +1,6 @@
 #include "tests/out/failing.h"
 
+#include <errno.h>
 #include <stdbool.h>
 
 static bool is_counting;
@@ -10,10 +11,12 @@ void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *old, size_t size);
 void *__real_reallocarray(void *old, size_t count, size_t size);
+int __real_posix_memalign(void **ret_memory, size_t alignment, size_t size);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *old, size_t size);
 void *__wrap_reallocarray(void *old, size_t count, size_t size);
+int __wrap_posix_memalign(void **ret_memory, size_t alignment, size_t size);
 
 void failing_begin(size_t n)
 {
@@ -51,6 +54,11 @@ void *__wrap_realloc(void *old, size_t size)
 void *__wrap_reallocarray(void *old, size_t count, size_t size)
 {
 	return fails() ? NULL : __real_reallocarray(old, count, size);
+}
+
+int __wrap_posix_memalign(void **ret_memory, size_t alignment, size_t size)
+{
+	return fails() ? ENOMEM : __real_posix_memalign(ret_memory, alignment, size);
 }
 
 void *failing_malloc(size_t size)

@@ -1,7 +1,6 @@
 /*
- * Allocations that fail when they should. A program that has it is linked with
- * -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=reallocarray: its own calls come here,
- * those of shared libraries do not.
+ * Allocations that fail when they should. A program that has it is linked with --wrap of each
+ * (tests/unit/meson.build): its own calls come here, those of shared libraries do not.
  */
 #ifndef NG_TESTS_OUT_FAILING_H
 #define NG_TESTS_OUT_FAILING_H
