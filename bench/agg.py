@@ -33,7 +33,7 @@ def speed(kind, processes, readers, seconds):
 
 
 def spread(values, form="{:.2f}"):
-    low, middle, high = (form.format(value) for value in statistics.quantiles(values, n=4))
+    low, middle, high = (form.format(value) for value in statistics.quantiles(values, n=4, method="inclusive"))
     return f"{middle} ({low} to {high})"
 
 
