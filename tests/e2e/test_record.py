@@ -1,11 +1,14 @@
 """Who calls: every path of a program that knows them, with its exact count, function, file and line."""
 import collections
+import gzip
 import json
 import pathlib
+import signal
 import subprocess
+import tempfile
 
 from harness import (BOUND_S, BUILD, MATRIX, Record, Target, c_program, check, check_in, go_program, newest, nowgate,
-                     pgo_program, test, text_differences)
+                     pgo_program, test, text_differences, until)
 from paths import CALLS, comparable, expected
 
 CAUSES = ("counts_full", "targets_full", "events_full", "window_full", "records_full", "stacks_full",
@@ -78,17 +81,21 @@ def the_exit_status_is_the_commands():
     check(nowgate("record", "--", "/nonexistent/program").returncode, 127, "of what is not there")
 
 
+def pprof_top(profile):
+    return subprocess.run([MATRIX[newest()], "tool", "pprof", "-top", "-sample_index=calls", profile],
+                          capture_output=True, text=True, timeout=BOUND_S, check=True).stdout
+
+
 @test()
 def pprof_reads_it():
     program = go_program(newest(), "paths")
     profile = BUILD / "record.pb.gz"
     truth, _ = record_paths(program, output=profile)
-    run = subprocess.run([MATRIX[newest()], "tool", "pprof", "-top", "-sample_index=calls", profile],
-                         capture_output=True, text=True, timeout=BOUND_S, check=True)
+    top = pprof_top(profile)
     profile.unlink()
     calls = sum(path["calls"] for path in truth)
-    check_in(f"{calls} ", run.stdout, "pprof's total")
-    check_in("time.Now", run.stdout, "pprof's functions")
+    check_in(f"{calls} ", top, "pprof's total")
+    check_in("time.Now", top, "pprof's functions")
 
 
 @test()
@@ -191,3 +198,51 @@ def a_full_disk_is_an_error():
         with Record("-p", target.pid, "-d", "50ms", "-o", "/dev/full") as run:
             check(run.finish(), 1, "its status")
         check_in("/dev/full: ", run.errors, "why")
+
+
+# --- what goes wrong: nothing is lost without its count, and nothing is left behind -------------------
+
+def state_of(pid):
+    return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+
+
+class Files:
+    """A recording's files, one in each format."""
+
+    def __init__(self, folder):
+        self.paths = {name: pathlib.Path(folder, name) for name in ("json", "folded", "svg", "output")}
+        self.options = [part for name, path in self.paths.items() for part in ("--" + name, path)]
+
+    def check(self, truth):
+        """Each is whole, and they agree: what is there and what was lost is the truth. @return what was lost"""
+        recording = json.loads(self.paths["json"].read_text())
+        lost = {cause: count for cause, count in recording["lost"].items() if count}
+        hits = sum(stack["hits"] for stack in recording["stacks"])
+        check((recording["hits"], hits + sum(lost.values())), (hits, truth), f"calls in all, of which {lost} are lost")
+        folded = self.paths["folded"].read_text().splitlines()
+        check(sum(int(line.rsplit(" ", 1)[1]) for line in folded), hits, "calls in folded stacks")
+        check(self.paths["svg"].read_text().rstrip().endswith("</svg>"), True, "the graph has its end")
+        check_in(f"of {hits} total", pprof_top(self.paths["output"]), "pprof's total")
+        self.recording, self.profile = recording, gzip.decompress(self.paths["output"].read_bytes())
+        return lost
+
+
+@test()
+def what_the_reader_cannot_take_is_counted():
+    """It stands still while 8 threads call at full speed: the ring is full, and each call that it misses counts."""
+    program = go_program(newest(), "truth")
+    with tempfile.TemporaryDirectory() as folder, Target(program, "loop", 100000, 8, "hold") as target:
+        files = Files(folder)
+        with Record("-p", target.pid, *files.options) as run:
+            run.process.send_signal(signal.SIGSTOP)
+            until(lambda: state_of(run.process.pid) == "T", "it to stand still")
+            target.begin()
+            truth = target.truth()["time.Now"]
+            run.process.send_signal(signal.SIGCONT)
+            target.end()
+            check(run.finish(), 7, "its status")
+        lost = files.check(truth)
+        check(list(lost), ["records_full"], "why calls are lost")
+        told = f"{lost['records_full']} calls without their stack: the reader could not keep up"
+        check_in(f"LOST: {told}", run.out, "the summary")
+        check_in(f"lost: {told}".encode(), files.profile, "the profile's comments")
