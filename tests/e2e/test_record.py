@@ -1,16 +1,21 @@
 """Who calls: every path of a program that knows them, with its exact count, function, file and line."""
 import collections
+import contextlib
 import gzip
 import json
+import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import tempfile
 
-from harness import (BOUND_S, BUILD, MATRIX, Record, Target, c_program, check, check_in, go_program, newest, nowgate,
-                     pgo_program, test, text_differences, until)
+from beside import events_of
+from harness import (BOUND_S, BUILD, MATRIX, NOWGATE, Record, Target, c_program, check, check_in, compile_c, go_program,
+                     newest, nowgate, pgo_program, test, text_differences, until)
 from paths import CALLS, comparable, expected
 
+STACKS_MAX = 100000  # as control/cli/cmd_record.c has it
 CAUSES = ("counts_full", "targets_full", "events_full", "window_full", "records_full", "stacks_full",
           "window_waiting_full", "window_unweighed")
 
@@ -246,3 +251,119 @@ def what_the_reader_cannot_take_is_counted():
         told = f"{lost['records_full']} calls without their stack: the reader could not keep up"
         check_in(f"LOST: {told}", run.out, "the summary")
         check_in(f"lost: {told}".encode(), files.profile, "the profile's comments")
+
+
+@test()
+def stacks_that_find_no_room_are_counted():
+    """2^17 different ones, each twice."""
+    with tempfile.TemporaryDirectory() as folder, Target(go_program(newest(), "stacks"), 17, 2) as target:
+        files = Files(folder)
+        with Record("-p", target.pid, *files.options) as run:
+            target.begin()
+            truth = target.truth()["time.Now"]
+            check(truth, 2 << 17, "calls")
+            target.end()
+            check(run.finish(), 7, "its status")
+        lost = files.check(truth)
+        check((len(files.recording["stacks"]), lost["stacks_full"] > 0), (STACKS_MAX, True), "stacks")
+        told = f"{lost['stacks_full']} calls without their stack: too many different ones"
+        check_in(f"LOST: {told}", run.out, "the summary")
+
+
+@test()
+def a_killed_program_has_its_names():
+    """It is gone when its stacks are named."""
+    output = BUILD / "killed.json"
+    with Target(go_program(newest(), "paths"), CALLS, "hold") as target:
+        with Record("-p", target.pid, "--json", output) as run:
+            target.begin()
+            truth = target.truth()
+            target.process.kill()
+            target.process.wait()
+            check(run.finish(), 0, "its status")
+    check(found(json.loads(output.read_text())), expected(truth), "paths")
+    output.unlink()
+
+
+@test()
+def a_program_whose_file_goes_has_its_names():
+    """Deleted, or another one in its place."""
+    for is_replaced in (False, True):
+        with tempfile.TemporaryDirectory() as folder:
+            program, output = pathlib.Path(folder, "program"), pathlib.Path(folder, "output")
+            shutil.copy(go_program(newest(), "paths"), program)
+            with Target(program, CALLS, "hold") as target, Record("-p", target.pid, "--json", output) as run:
+                if is_replaced:
+                    other = pathlib.Path(folder, "other")
+                    shutil.copy(go_program(newest(), "stacks"), other)
+                    other.rename(program)
+                else:
+                    program.unlink()
+                target.begin()
+                truth = target.truth()
+                target.end()
+                check(run.finish(), 0, "its status")
+            check(found(json.loads(output.read_text())), expected(truth), f"paths, {is_replaced=}")
+
+
+@test()
+def a_program_that_is_overwritten_has_addresses():
+    """The names that its file has now are none of its own."""
+    text = """void %s(void) { static volatile long t; t++; }
+              int main(void) { for (int i = 0; i < 1000; i++) %s(); return 0; }"""
+    with tempfile.TemporaryDirectory() as folder:
+        output, program = pathlib.Path(folder, "output"), pathlib.Path(folder, "program")
+        old, new = (compile_c(folder, name, text % (name, name)) for name in ("tick", "tock"))
+        for is_overwritten, wanted in ((False, {"tick"}), (True, {None})):
+            shutil.copy(old, program)
+            with Record("-f", "tick", "--exe", program, "--json", output) as run:
+                subprocess.run([program], check=True, timeout=BOUND_S)
+                if is_overwritten:
+                    shutil.copyfile(new, program)
+                run.process.send_signal(signal.SIGINT)
+                check(run.finish(), 0, "its status")
+            recording = json.loads(output.read_text())
+            innermost = {recording["frames"][stack["frames"][0]]["function"] for stack in recording["stacks"]}
+            check((recording["hits"], innermost), (1000, wanted), f"calls, and of what, {is_overwritten=}")
+
+
+@contextlib.contextmanager
+def small_disk():
+    """A folder of 1 MiB."""
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "nowgate-test", folder], check=True)
+        try:
+            yield pathlib.Path(folder)
+        finally:
+            subprocess.run(["umount", folder], check=True)
+
+
+@test()
+def a_small_disk_is_an_error():
+    """100,000 stacks take more than it has as JSON; as folded ones they are one line, written before."""
+    with small_disk() as folder, Target(go_program(newest(), "stacks"), 17, 1) as target:
+        with Record("-p", target.pid, "--folded", folder / "folded", "--json", folder / "json") as run:
+            target.begin()
+            target.truth()
+            run.process.send_signal(signal.SIGINT)
+            check(run.finish(), 1, "its status")
+        check_in(f"{folder}/json: No space left on device", run.errors, "why")
+        check_in(f" {STACKS_MAX}\n", (folder / "folded").read_text(), "the other file")
+        check(events_of(run.process.pid), [], "events left")
+        check(text_differences(target.pid), [], "text")
+
+
+@test()
+def a_pipe_that_nobody_reads_is_an_error():
+    for options in (["--folded", "/dev/stdout"], ["--output", "/dev/stdout"], ["--json", "/dev/stdout"], []):
+        with Target(go_program(newest(), "paths"), CALLS, "hold") as target:
+            read, write = os.pipe()
+            os.close(read)
+            command = [NOWGATE, "record", "-p", str(target.pid), "-d", "50ms", *options]
+            with subprocess.Popen(command, stdout=write, stderr=subprocess.PIPE, text=True) as run:
+                errors = run.communicate(timeout=BOUND_S)[1]
+            os.close(write)
+            check(run.returncode, 1, f"its status with {options}: {errors}")
+            check_in("Broken pipe", errors, f"why, with {options}")
+            check(events_of(run.pid), [], "events left")
+            check(text_differences(target.pid), [], "text")
