@@ -111,8 +111,10 @@ struct record_run {
 	struct ng_diag diag;
 };
 
-static int set_option(struct record_run *run, int index, const char *value)
+static int set_option(int index, const char *value, void *context)
 {
+	struct record_run *run = context;
+
 	switch (index) {
 	case OPTION_PID:
 		return ng_targets_add_pid(&run->targets, COMMAND, value);
@@ -155,17 +157,10 @@ static int read_arguments(struct record_run *run, int argc, char **argv)
 		.argc = argc,
 		.argv = argv,
 		.next = 1};
-	int index, code;
+	int code = ng_options_each(&options, set_option, run);
 
-	while ((index = ng_options_next(&options)) >= 0) {
-		code = set_option(run, index, options.value);
-		if (code)
-			return code;
-	}
-	if (index == NG_OPTIONS_ERROR)
-		return NG_EXIT_USAGE;
-	if (run->help)
-		return 0;
+	if (code || run->help)
+		return code;
 	code = ng_targets_finish(&run->targets, &options);
 	if (!code && run->sampled && run->targets.command)
 		return ng_complain_usage(COMMAND, "--mode sampled goes with --pid and --exe");
@@ -496,18 +491,9 @@ static int run_all(struct record_run *run)
 
 static void take_arguments(struct record_run *run)
 {
-	const struct ng_targets *targets = &run->targets;
-
-	run->options = (struct ng_run_options){.name = COMMAND,
-		.wanted = {.functions = targets->functions,
-			.function_count = targets->function_count},
-		.on_call = ng_recorder_count,
-		.pids = targets->pids,
-		.pid_count = targets->pid_count,
-		.exes = targets->exes,
-		.exe_count = targets->exe_count,
-		.command = targets->command,
-		.duration_ns = run->duration_ns};
+	run->options = ng_targets_run_options(&run->targets, COMMAND);
+	run->options.on_call = ng_recorder_count;
+	run->options.duration_ns = run->duration_ns;
 	run->run = (struct ng_run)NG_RUN_INIT(&run->options);
 }
 

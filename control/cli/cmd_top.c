@@ -76,8 +76,10 @@ struct top_run {
 	struct ng_diag diag;
 };
 
-static int set_option(struct top_run *run, int index, const char *value)
+static int set_option(int index, const char *value, void *context)
 {
+	struct top_run *run = context;
+
 	switch (index) {
 	case OPTION_PID:
 		return ng_option_pid(COMMAND, value, &run->pid);
@@ -104,15 +106,10 @@ static int read_arguments(struct top_run *run, int argc, char **argv)
 		.argc = argc,
 		.argv = argv,
 		.next = 1};
-	int index, code;
+	int code = ng_options_each(&options, set_option, run);
 
-	while ((index = ng_options_next(&options)) >= 0) {
-		code = set_option(run, index, options.value);
-		if (code)
-			return code;
-	}
-	if (index == NG_OPTIONS_ERROR)
-		return NG_EXIT_USAGE;
+	if (code)
+		return code;
 	if (options.next < argc)
 		return ng_complain_usage(COMMAND, "'%s' is no option", argv[options.next]);
 	if (run->json && !run->once && !run->help)

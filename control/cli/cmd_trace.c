@@ -152,8 +152,10 @@ static int set_keep(struct trace_run *run, const char *text)
 	return 0;
 }
 
-static int set_option(struct trace_run *run, int index, const char *value)
+static int set_option(int index, const char *value, void *context)
 {
+	struct trace_run *run = context;
+
 	switch (index) {
 	case OPTION_PID:
 		return ng_targets_add_pid(&run->targets, COMMAND, value);
@@ -228,17 +230,10 @@ static int read_arguments(struct trace_run *run, int argc, char **argv)
 		.argc = argc,
 		.argv = argv,
 		.next = 1};
-	int index, code;
+	int code = ng_options_each(&options, set_option, run);
 
-	while ((index = ng_options_next(&options)) >= 0) {
-		code = set_option(run, index, options.value);
-		if (code)
-			return code;
-	}
-	if (index == NG_OPTIONS_ERROR)
-		return NG_EXIT_USAGE;
-	if (run->help)
-		return 0;
+	if (code || run->help)
+		return code;
 	code = ng_targets_finish(&run->targets, &options);
 	if (!code)
 		code = check_output(run);
@@ -454,25 +449,16 @@ static int trace_all(struct trace_run *run)
 
 static int take_arguments(struct trace_run *run)
 {
-	const struct ng_targets *targets = &run->targets;
-
 	run->spool = ng_spool_new(SPOOL_CHUNKS);
 	run->keys.count_max = STACKS_MAX;
-	run->options = (struct ng_run_options){.name = COMMAND,
-		.wanted = {.functions = targets->functions,
-			.function_count = targets->function_count},
-		.on_call = ng_spool_put,
-		.on_look = ng_spool_hand_over,
-		.call_context = run->spool,
-		.pids = targets->pids,
-		.pid_count = targets->pid_count,
-		.exes = targets->exes,
-		.exe_count = targets->exe_count,
-		.command = targets->command,
-		.duration_ns = run->duration_ns,
-		.interval_ns = WRITE_NS,
-		.on_interval = on_interval,
-		.interval_context = run};
+	run->options = ng_targets_run_options(&run->targets, COMMAND);
+	run->options.on_call = ng_spool_put;
+	run->options.on_look = ng_spool_hand_over;
+	run->options.call_context = run->spool;
+	run->options.duration_ns = run->duration_ns;
+	run->options.interval_ns = WRITE_NS;
+	run->options.on_interval = on_interval;
+	run->options.interval_context = run;
 	run->run = (struct ng_run)NG_RUN_INIT(&run->options);
 	return run->spool ? 0 : ng_complain(COMMAND, -ENOMEM, &run->diag);
 }

@@ -73,6 +73,15 @@ int ng_options_next(struct ng_options *options)
 	return index;
 }
 
+int ng_options_each(struct ng_options *options, ng_options_take take, void *context)
+{
+	int index, code = 0;
+
+	while (!code && (index = ng_options_next(options)) >= 0)
+		code = take(index, options->value, context);
+	return !code && index == NG_OPTIONS_ERROR ? NG_EXIT_USAGE : code;
+}
+
 int ng_option_pid(const char *command, const char *text, pid_t *ret_pid)
 {
 	const struct ng_range range = {1, PID_MAX};

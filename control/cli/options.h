@@ -44,6 +44,14 @@ struct ng_options {
  */
 int ng_options_next(struct ng_options *options);
 
+/** Takes an option, by its index in the table. @param value NULL where it has none @return 0, or
+ * the exit code */
+typedef int (*ng_options_take)(int index, const char *value, void *context);
+
+/** Hands all options over, as ng_options_next() reads them, until one is not taken. @return 0, or
+ * the exit code; what is wrong has been printed */
+int ng_options_each(struct ng_options *options, ng_options_take take, void *context);
+
 /** Reads a pid; what is wrong with it is printed. @return 0, or the exit code */
 int ng_option_pid(const char *command, const char *text, pid_t *ret_pid);
 

@@ -128,8 +128,10 @@ static int set_ratio(double *ret_ratio, const char *text, const char *option)
 	return 0;
 }
 
-static int set_option(struct ng_stat_arguments *arguments, int index, const char *value)
+static int set_option(int index, const char *value, void *context)
 {
+	struct ng_stat_arguments *arguments = context;
+
 	switch (index) {
 	case OPTION_FUNC:
 		return ng_targets_add_function(&arguments->targets, NG_STAT_COMMAND, value);
@@ -196,17 +198,10 @@ int ng_stat_arguments_parse(int argc, char **argv, struct ng_stat_arguments *arg
 		.argc = argc,
 		.argv = argv,
 		.next = 1};
-	int index, code;
+	int code = ng_options_each(&options, set_option, arguments);
 
-	while ((index = ng_options_next(&options)) >= 0) {
-		code = set_option(arguments, index, options.value);
-		if (code)
-			return code;
-	}
-	if (index == NG_OPTIONS_ERROR)
-		return NG_EXIT_USAGE;
-	if (arguments->help)
-		return 0;
+	if (code || arguments->help)
+		return code;
 	code = ng_targets_finish(&arguments->targets, &options);
 	return code ? code : check_arguments(arguments);
 }

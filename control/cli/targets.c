@@ -65,3 +65,15 @@ int ng_targets_finish(struct ng_targets *targets, const struct ng_options *optio
 			"a command does not go with --pid or --exe: one at a time");
 	return 0;
 }
+
+struct ng_run_options ng_targets_run_options(const struct ng_targets *targets, const char *name)
+{
+	return (struct ng_run_options){.name = name,
+		.wanted = {.functions = targets->functions,
+			.function_count = targets->function_count},
+		.pids = targets->pids,
+		.pid_count = targets->pid_count,
+		.exes = targets->exes,
+		.exe_count = targets->exe_count,
+		.command = targets->command};
+}

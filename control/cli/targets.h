@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include "control/cli/options.h"
+#include "control/cli/run.h"
 
 #define NG_TARGETS_LIST_MAX 256 /* of each of -f, -p, --exe */
 
@@ -28,5 +29,8 @@ int ng_targets_add_exe(struct ng_targets *targets, const char *command, const ch
 /** Takes the command behind the last option, if there is one, and checks that there are either
  * processes or a command. What is wrong is printed. @return 0, or the exit code */
 int ng_targets_finish(struct ng_targets *targets, const struct ng_options *options);
+
+/** The options of a session for them; the rest is the caller's. @param name of the subcommand */
+struct ng_run_options ng_targets_run_options(const struct ng_targets *targets, const char *name);
 
 #endif

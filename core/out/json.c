@@ -8,41 +8,13 @@
 
 #include "core/out/buffer.h"
 #include "core/out/intern.h"
+#include "core/out/json_parts.h"
 #include "core/out/text.h"
 
 #define FORMAT_VERSION 1
 
 /* What is made by these is NULL where memory is out, and so is what takes it: json_pack() and the
  * functions that end in _new pass that on. */
-
-static json_t *text_or_null(const char *text)
-{
-	struct ng_buffer line = {0};
-	json_t *string = NULL;
-
-	if (!text || !text[0])
-		return json_null();
-	ng_text_put_line(&line, text);
-	if (!line.error)
-		string = json_stringn(line.text, line.length);
-	ng_buffer_release(&line);
-	return string;
-}
-
-static json_t *number(uint64_t value)
-{
-	return json_integer(value > INT64_MAX ? INT64_MAX : (json_int_t)value);
-}
-
-static json_t *number_or_null(uint64_t value)
-{
-	return value ? number(value) : json_null();
-}
-
-static json_t *address(uint64_t value)
-{
-	return json_sprintf("0x%" PRIx64, value);
-}
 
 static json_t *losses(const struct ng_profile *profile)
 {
@@ -53,8 +25,8 @@ static json_t *losses(const struct ng_profile *profile)
 		ng_buffer_clear(&cause);
 		ng_text_put_line(&cause, profile->losses[i].cause);
 		ng_buffer_put(&cause, "", 0); /* there is a text then */
-		if (cause.error ||
-			json_object_set_new(object, cause.text, number(profile->losses[i].count))) {
+		if (cause.error || json_object_set_new(object, cause.text,
+					   ng_json_number(profile->losses[i].count))) {
 			json_decref(object);
 			object = NULL;
 		}
@@ -68,7 +40,7 @@ static json_t *comments(const struct ng_profile *profile)
 	json_t *array = json_array();
 
 	for (size_t i = 0; i < profile->comment_count; i++)
-		if (json_array_append_new(array, text_or_null(profile->comments[i]))) {
+		if (json_array_append_new(array, ng_json_text_or_null(profile->comments[i]))) {
 			json_decref(array);
 			return NULL;
 		}
@@ -82,11 +54,13 @@ static json_t *mappings(const struct ng_profile *profile)
 	for (size_t i = 0; i < profile->mapping_count; i++) {
 		const struct ng_profile_mapping *mapping = &profile->mappings[i];
 
-		if (json_array_append_new(array,
-			    json_pack("{s:o, s:o, s:o, s:o, s:o}", "start", address(mapping->start),
-				    "limit", address(mapping->limit), "offset",
-				    address(mapping->offset), "file", text_or_null(mapping->file),
-				    "build_id", text_or_null(mapping->build_id)))) {
+		if (json_array_append_new(
+			    array, json_pack("{s:o, s:o, s:o, s:o, s:o}", "start",
+					   ng_json_address(mapping->start), "limit",
+					   ng_json_address(mapping->limit), "offset",
+					   ng_json_address(mapping->offset), "file",
+					   ng_json_text_or_null(mapping->file), "build_id",
+					   ng_json_text_or_null(mapping->build_id)))) {
 			json_decref(array);
 			return NULL;
 		}
@@ -97,10 +71,12 @@ static json_t *mappings(const struct ng_profile *profile)
 static json_t *frame_object(const struct ng_profile_frame *frame)
 {
 	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "function",
-		text_or_null(frame->function), "file", text_or_null(frame->file), "line",
-		number_or_null(frame->line), "start_line", number_or_null(frame->start_line),
-		"address", frame->address ? address(frame->address) : json_null(), "mapping",
-		frame->mapping == NG_FRAME_NO_MAPPING ? json_null() : number(frame->mapping),
+		ng_json_text_or_null(frame->function), "file", ng_json_text_or_null(frame->file),
+		"line", ng_json_number_or_null(frame->line), "start_line",
+		ng_json_number_or_null(frame->start_line), "address",
+		frame->address ? ng_json_address(frame->address) : json_null(), "mapping",
+		frame->mapping == NG_FRAME_NO_MAPPING ? json_null()
+						      : ng_json_number(frame->mapping),
 		"is_inlined", frame->is_inlined);
 }
 
@@ -157,8 +133,9 @@ static json_t *stack_object(
 			json_decref(places);
 			return NULL;
 		}
-	return json_pack("{s:o, s:o, s:o, s:o}", "frames", places, "hits", number(stack->hits),
-		"calls", number(calls), "cost_ns", number(stack->cost_ns));
+	return json_pack("{s:o, s:o, s:o, s:o}", "frames", places, "hits",
+		ng_json_number(stack->hits), "calls", ng_json_number(calls), "cost_ns",
+		ng_json_number(stack->cost_ns));
 }
 
 /* Fills frames_array on the way. */
@@ -195,12 +172,13 @@ static json_t *document(const struct ng_profile *profile, const struct ng_profil
 
 	return json_pack("{s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o, "
 			 "s:o, s:o, s:o, s:o}",
-		"v", FORMAT_VERSION, "function", text_or_null(profile->function), "exe",
-		text_or_null(profile->exe), "pid", number_or_null(profile->pid), "mode",
-		text_or_null(profile->mode), "began_at_ns", number_or_null(profile->began_at_ns),
-		"duration_ns", number(profile->duration_ns), "hits", number(total->hits), "calls",
-		number((uint64_t)(total->calls + 0.5)), "cost_ns", number(total->cost_ns),
-		"is_estimate", profile->is_estimate, "low_calls",
+		"v", FORMAT_VERSION, "function", ng_json_text_or_null(profile->function), "exe",
+		ng_json_text_or_null(profile->exe), "pid", ng_json_number_or_null(profile->pid),
+		"mode", ng_json_text_or_null(profile->mode), "began_at_ns",
+		ng_json_number_or_null(profile->began_at_ns), "duration_ns",
+		ng_json_number(profile->duration_ns), "hits", ng_json_number(total->hits), "calls",
+		ng_json_number((uint64_t)(total->calls + 0.5)), "cost_ns",
+		ng_json_number(total->cost_ns), "is_estimate", profile->is_estimate, "low_calls",
 		bound(profile, profile->low_calls), "high_calls",
 		bound(profile, profile->high_calls), "lost", losses(profile), "comments",
 		comments(profile), "mappings", mappings(profile), "frames", frames, "stacks", all);

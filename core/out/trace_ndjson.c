@@ -18,6 +18,7 @@
 #include <jansson.h>
 
 #include "core/out/blobs.h"
+#include "core/out/json_parts.h"
 #include "core/out/text.h"
 #include "core/out/trace_writer.h"
 
@@ -39,38 +40,15 @@ struct ndjson {
 
 /* What is made by these is NULL where memory is out, and so is what takes it. */
 
-static json_t *text_or_null(const char *text)
-{
-	struct ng_buffer line = {0};
-	json_t *string = NULL;
-
-	if (!text || !text[0])
-		return json_null();
-	ng_text_put_line(&line, text);
-	if (!line.error)
-		string = json_stringn(line.text, line.length);
-	ng_buffer_release(&line);
-	return string;
-}
-
-static json_t *number(uint64_t value)
-{
-	return json_integer(value > INT64_MAX ? INT64_MAX : (json_int_t)value);
-}
-
-static json_t *number_or_null(uint64_t value)
-{
-	return value ? number(value) : json_null();
-}
-
 static json_t *frame_object(const struct ng_profile_frame *frame)
 {
-	json_t *object = json_pack("{s:o, s:o, s:o}", "function", text_or_null(frame->function),
-		"file", text_or_null(frame->file), "line", number_or_null(frame->line));
+	json_t *object = json_pack("{s:o, s:o, s:o}", "function",
+		ng_json_text_or_null(frame->function), "file", ng_json_text_or_null(frame->file),
+		"line", ng_json_number_or_null(frame->line));
 
 	if ((frame->function && frame->function[0]) || !frame->address)
 		return object;
-	if (json_object_set_new(object, "address", json_sprintf("0x%" PRIx64, frame->address))) {
+	if (json_object_set_new(object, "address", ng_json_address(frame->address))) {
 		json_decref(object);
 		return NULL;
 	}
@@ -164,7 +142,7 @@ static int put_kept(struct ndjson *ndjson, struct ng_blobs *blobs, const void *k
 
 static json_t *function_text(const struct ng_trace_event *event)
 {
-	return text_or_null(event->function);
+	return ng_json_text_or_null(event->function);
 }
 
 static int put_event(struct ndjson *ndjson, const struct ng_trace_event *event)
@@ -212,7 +190,7 @@ static int begin(void *state, uint32_t segment)
 {
 	struct ndjson *ndjson = state;
 	json_t *header = json_pack("{s:i, s:s, s:o}", "version", FORMAT_VERSION, "kind",
-		"nowgate-trace", "segment", number(segment));
+		"nowgate-trace", "segment", ng_json_number(segment));
 
 	if (header && json_object_update(header, ndjson->target)) {
 		json_decref(header);
@@ -225,8 +203,9 @@ static int begin(void *state, uint32_t segment)
 
 static int lose(void *state, uint64_t time_ns, const char *cause, uint64_t events)
 {
-	return put_line(state, json_pack("{s:o, s:o, s:o}", "lost", number(events), "cause",
-				       text_or_null(cause), "time_ns", number(time_ns)));
+	return put_line(
+		state, json_pack("{s:o, s:o, s:o}", "lost", ng_json_number(events), "cause",
+			       ng_json_text_or_null(cause), "time_ns", ng_json_number(time_ns)));
 }
 
 static json_t *losses(const struct ng_trace_totals *totals)
@@ -234,11 +213,11 @@ static json_t *losses(const struct ng_trace_totals *totals)
 	json_t *object = json_object();
 
 	for (size_t i = 0; i < totals->loss_count && object; i++) {
-		json_t *cause = text_or_null(totals->losses[i].cause);
+		json_t *cause = ng_json_text_or_null(totals->losses[i].cause);
 
 		if (!cause || json_object_set_new(object,
 				      json_is_string(cause) ? json_string_value(cause) : "",
-				      number(totals->losses[i].events))) {
+				      ng_json_number(totals->losses[i].events))) {
 			json_decref(object);
 			object = NULL;
 		}
@@ -251,8 +230,8 @@ static int end(void *state, const struct ng_trace_end *end)
 {
 	return put_line(
 		state, json_pack("{s:b, s:b, s:o, s:o, s:o}", "end", 1, "is_last", end->is_last,
-			       "segment_events", number(end->segment_events), "events",
-			       number(end->totals->events), "lost", losses(end->totals)));
+			       "segment_events", ng_json_number(end->segment_events), "events",
+			       ng_json_number(end->totals->events), "lost", losses(end->totals)));
 }
 
 static uint64_t drop(void *state)
@@ -302,9 +281,11 @@ static int open_state(
 
 	if (ndjson)
 		ndjson->target = json_pack("{s:I, s:o, s:o, s:o, s:o}", "clock_offset_ns",
-			(json_int_t)options->clock_offset_ns, "pid", number_or_null(options->pid),
-			"exe", text_or_null(options->exe), "function",
-			text_or_null(options->function), "mode", text_or_null(options->mode));
+			(json_int_t)options->clock_offset_ns, "pid",
+			ng_json_number_or_null(options->pid), "exe",
+			ng_json_text_or_null(options->exe), "function",
+			ng_json_text_or_null(options->function), "mode",
+			ng_json_text_or_null(options->mode));
 	if (!ndjson || !ndjson->target) {
 		free(ndjson);
 		return ng_diag_set(diag, -ENOMEM, "no memory for a trace");
