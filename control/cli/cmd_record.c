@@ -14,6 +14,7 @@
 #include "control/cli/targets.h"
 #include "control/engine/calibrate.h"
 #include "control/plane/losses.h"
+#include "control/plane/estimated.h"
 #include "control/plane/recorded.h"
 #include "control/plane/recorder.h"
 #include "core/base/cleanup.h"
@@ -295,112 +296,25 @@ static int finish(struct record_run *run, uint64_t began_at_ns)
 	return error;
 }
 
-/* What the hits of one function of one process come to: its estimate, shared out by weight. */
-struct sampled_function {
-	double weight; /* of all its stacks */
-	double calls;  /* estimated */
-	double cost_ns;
-};
-
-struct sampled {
-	struct ng_recorder *recorder;
-	struct ng_fleet *fleet;
-	struct sampled_function (*functions)[NG_MEMBER_FUNCTIONS_MAX + 1]; /* of each member */
-	size_t count;
-	double calls_low, calls_high;
-	struct ng_profile header;
-};
-
-static int take_report(const struct ng_member_report *report, void *context)
-{
-	struct sampled *sampled = context;
-	struct sampled_function(*grown)[NG_MEMBER_FUNCTIONS_MAX + 1] =
-		reallocarray(sampled->functions, sampled->count + 1, sizeof(*grown));
-
-	if (!grown)
-		return -ENOMEM;
-	sampled->functions = grown;
-	memset(&grown[sampled->count], 0, sizeof(*grown));
-	for (size_t i = 0; i < report->function_count; i++) {
-		const struct ng_member_function *function = &report->functions[i];
-
-		grown[sampled->count][i].calls = function->calls;
-		grown[sampled->count][i].cost_ns = function->cost_ns;
-		sampled->calls_low += function->calls_low;
-		sampled->calls_high += function->calls_high;
-	}
-	if (!sampled->count) {
-		sampled->header.pid = (uint32_t)report->pid;
-		sampled->header.exe = report->exe;
-		if (report->function_count == 1)
-			sampled->header.function = report->functions[0].name;
-	}
-	sampled->count++;
-	return 0;
-}
-
-static struct sampled_function *function_of(
-	const struct sampled *sampled, const struct ng_count_key *key)
-{
-	uint32_t function;
-	size_t member;
-
-	if (!ng_fleet_find_function(sampled->fleet, key, &member, &function))
-		return NULL;
-	return &sampled->functions[member][function];
-}
-
-static void add_weight(const struct ng_recorded_stack *stack, void *context)
-{
-	struct sampled_function *function = function_of(context, &stack->key);
-
-	if (function)
-		function->weight += stack->calls;
-}
-
-static struct ng_recorded_value sampled_value(const struct ng_recorded_stack *stack, void *context)
-{
-	const struct sampled_function *function = function_of(context, &stack->key);
-	struct ng_recorded_value value = {.calls = stack->calls};
-
-	if (!function)
-		return value;
-	if (function->calls > 0 && function->weight > 0)
-		value.calls *= function->calls / function->weight;
-	value.cost_ns = function->cost_ns * (double)stack->hits;
-	return value;
-}
-
 static int finish_sampled(struct ng_fleet *fleet, uint64_t elapsed_ns, void *context)
 {
 	struct record_run *run = context;
-	struct sampled sampled = {.fleet = fleet, .recorder = run->recorder};
+	const struct ng_weigher_losses untold = ng_fleet_untold(fleet);
+	struct ng_estimated *estimated = NULL;
 	struct ng_recorded *recorded = NULL;
-	int error = ng_fleet_report(fleet, take_report, &sampled);
+	struct ng_recorded_parts parts;
+	int error = ng_fleet_lost(fleet, run->lost);
 
 	if (!error)
-		error = ng_fleet_lost(fleet, run->lost);
+		error = ng_estimated_new(fleet, run->recorder, &estimated);
 	if (error)
 		return error;
-	const struct ng_weigher_losses untold = ng_fleet_untold(fleet);
-	struct ng_recorded_parts parts = {.recorder = run->recorder,
-		.source = {.locate = ng_fleet_locate, .site = ng_fleet_site, .context = fleet},
-		.value = sampled_value,
-		.context = &sampled,
-		.header = sampled.header};
-
-	if (sampled.count > 1)
-		parts.header = (struct ng_profile){0};
-	parts.header.mode = "sampled";
-	parts.header.is_estimate = true;
-	parts.header.low_calls = sampled.calls_low;
-	parts.header.high_calls = sampled.calls_high;
+	parts = ng_estimated_parts(estimated, run->recorder);
 	parts.header.began_at_ns = run->began_at_ns;
 	parts.header.duration_ns = elapsed_ns;
 	run->lost[NG_LOSS_WINDOW_WAITING_FULL] = untold.full;
 	run->lost[NG_LOSS_WINDOW_UNWEIGHED] = untold.unweighed;
 	tell_losses(run, &parts.header);
-	ng_recorder_walk(run->recorder, add_weight, &sampled);
 	error = ng_recorded_make(&parts, &recorded);
 	if (!error)
 		error = write_outputs(run, ng_recorded_profile(recorded));
@@ -408,7 +322,7 @@ static int finish_sampled(struct ng_fleet *fleet, uint64_t elapsed_ns, void *con
 		error = ng_record_print(stdout, ng_recorded_profile(recorded),
 			ng_fleet_reader_cpu_ns(fleet), run->lost);
 	ng_recorded_free(recorded);
-	free(sampled.functions);
+	ng_estimated_free(estimated);
 	return error;
 }
 
