@@ -13,12 +13,11 @@
 #include "control/cli/options.h"
 #include "control/cli/run.h"
 #include "control/cli/targets.h"
-#include "control/plane/namer.h"
+#include "control/plane/named_stacks.h"
 #include "control/plane/spool.h"
 #include "control/target/process.h"
 #include "core/base/clock.h"
 #include "core/base/number.h"
-#include "core/out/intern.h"
 #include "core/out/trace.h"
 
 #define COMMAND	       "trace"
@@ -109,10 +108,7 @@ struct trace_run {
 	struct ng_run run;
 	struct ng_spool *spool;
 	uint64_t told_spool_lost;
-	struct ng_intern keys;	 /* of stacks: process, site and frames */
-	struct ng_named *stacks; /* by number of their key */
-	size_t stack_room;
-	struct ng_namer *namer;
+	struct ng_named_stacks *stacks;
 	struct ng_trace *trace;
 	struct ng_trace_totals totals; /* when it is closed */
 	int ended_by;		       /* 0, or what the trace ended with */
@@ -242,70 +238,27 @@ static int read_arguments(struct trace_run *run, int argc, char **argv)
 	return code;
 }
 
-/* A stack's number, from 0; it is named when it is new. @return 0; -ENOMEM; -E2BIG too many */
-static int number_of(struct trace_run *run, const struct ng_call *call, uint32_t *ret_number)
-{
-	struct {
-		struct ng_count_key process;
-		uint64_t frames[NG_RECORD_FRAMES_MAX];
-	} key;
-	const uint32_t known = run->keys.count;
-	int error;
-
-	memset(&key.process, 0, sizeof(key.process)); /* what is between its members, too */
-	key.process.start_ns = call->start_ns;
-	key.process.tgid = call->tgid;
-	key.process.exec_id = call->exec_id;
-	key.process.site = call->site;
-	if (call->depth)
-		memcpy(key.frames, call->frames, call->depth * sizeof(*call->frames));
-	if (run->stack_room == known) {
-		const size_t room = known ? 2 * (size_t)known : 256;
-		struct ng_named *grown = reallocarray(run->stacks, room, sizeof(*grown));
-
-		if (!grown)
-			return -ENOMEM;
-		run->stacks = grown;
-		run->stack_room = room;
-	}
-	error = ng_intern_add(&run->keys, &key,
-		sizeof(key.process) + call->depth * sizeof(*call->frames), ret_number);
-	if (error || *ret_number < known)
-		return error;
-	/* Where memory is out it stays without frames: it has its number. */
-	(void)ng_namer_add(
-		run->namer, &key.process, call->frames, call->depth, &run->stacks[*ret_number]);
-	return 0;
-}
-
-/* What was called is the innermost frame, inlined or not. */
-static const char *function_of(
-	const struct trace_run *run, const struct ng_profile_frame *frames, size_t count)
-{
-	if (count && frames[0].function)
-		return frames[0].function;
-	return run->trace_options.function;
-}
-
 static void write_call(const struct ng_call *call, void *context)
 {
 	struct trace_run *run = context;
 	struct ng_trace_event event = {.time_ns = call->time_ns,
 		.pid = call->tgid,
 		.tid = call->tid,
-		.goroutine = call->goroutine};
-	uint32_t number;
-	int error = number_of(run, call, &number);
+		.goroutine = call->goroutine,
+		.function = run->trace_options.function};
+	struct ng_named_stack stack;
+	int error = ng_named_stacks_of(run->stacks, call, &stack);
 
 	if (error) {
 		ng_trace_lose(
 			run->trace, error == -E2BIG ? LOST_STACKS : NG_TRACE_LOST_NO_MEMORY, 1);
 		return;
 	}
-	event.stack_id = number + 1;
-	event.frames = ng_namer_frames(run->namer) + run->stacks[number].first;
-	event.frame_count = run->stacks[number].count;
-	event.function = function_of(run, event.frames, event.frame_count);
+	event.stack_id = stack.number + 1;
+	event.frames = stack.frames;
+	event.frame_count = stack.frame_count;
+	if (stack.frame_count && stack.frames[0].function)
+		event.function = stack.frames[0].function;
 	error = ng_trace_write(run->trace, &event, run->ended_by ? NULL : &run->diag);
 	if (error && error != -ENOMEM && !run->ended_by)
 		run->ended_by = error;
@@ -373,7 +326,7 @@ static void print_totals(const struct trace_run *run, const struct ng_report *re
 	if (totals->removed_events)
 		fprintf(file, " without the oldest %s calls",
 			ng_grouped(totals->removed_events, number));
-	fprintf(file, "; %" PRIu32 " stacks\n", run->keys.count);
+	fprintf(file, "; %" PRIu32 " stacks\n", ng_named_stacks_count(run->stacks));
 	for (size_t i = 0; i < totals->loss_count; i++)
 		fprintf(file, "LOST: %" PRIu64 " calls: %s\n", totals->losses[i].events,
 			totals->losses[i].cause);
@@ -427,8 +380,8 @@ static int trace_all(struct trace_run *run)
 			.site = ng_session_site,
 			.context = run->run.session};
 
-		run->namer = ng_namer_new(&source);
-		error = run->namer ? ng_run_start(&run->run, &run->diag) : -ENOMEM;
+		run->stacks = ng_named_stacks_new(&source, STACKS_MAX);
+		error = run->stacks ? ng_run_start(&run->run, &run->diag) : -ENOMEM;
 	}
 	if (!error) {
 		tell_start(run);
@@ -450,7 +403,6 @@ static int trace_all(struct trace_run *run)
 static int take_arguments(struct trace_run *run)
 {
 	run->spool = ng_spool_new(SPOOL_CHUNKS);
-	run->keys.count_max = STACKS_MAX;
 	run->options = ng_targets_run_options(&run->targets, COMMAND);
 	run->options.on_call = ng_spool_put;
 	run->options.on_look = ng_spool_hand_over;
@@ -478,9 +430,7 @@ int ng_cmd_trace(int argc, char **argv)
 	ng_run_release(&run.run);
 	if (run.trace)
 		(void)ng_trace_close(run.trace, NULL, NULL);
-	ng_namer_free(run.namer);
+	ng_named_stacks_free(run.stacks);
 	ng_spool_free(run.spool);
-	ng_intern_release(&run.keys);
-	free(run.stacks);
 	return code;
 }
