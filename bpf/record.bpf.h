@@ -106,6 +106,7 @@ static __always_inline __u64 ng_record_flags(void)
 {
 	const __u64 waiting = bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA);
 
+	/* Below the half the difference wraps. */
 	return waiting - ng_records_bytes / 2 < NG_WAKE_BAND_BYTES ? BPF_RB_FORCE_WAKEUP
 								   : BPF_RB_NO_WAKEUP;
 }

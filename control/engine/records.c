@@ -53,8 +53,7 @@ static void *read_all(void *argument)
 	return NULL;
 }
 
-/* Of edges: the ring has something nearly always, and only a wake-up is to end the reader's sleep.
- */
+/* Of edges: the ring nearly always has something, and only a wake-up is to end the sleep. */
 static int open_ring(struct ng_records *records, int map_fd)
 {
 	struct epoll_event event = {.events = EPOLLIN | EPOLLET};

@@ -24,8 +24,8 @@ struct ng_recorded_parts {
 	struct ng_profile header; /* all but stacks and mappings; goes into the profile */
 };
 
-/** Names all frames. Addresses that nothing is known of stay addresses.
- * @return 0; -ENOMEM; -EIO an image cannot be read any more */
+/** Names all frames. Addresses that nothing is known of, or whose image cannot be read any more,
+ * stay addresses. @return 0; -ENOMEM */
 int ng_recorded_make(const struct ng_recorded_parts *parts, struct ng_recorded **ret_recorded);
 void ng_recorded_free(struct ng_recorded *recorded);
 
