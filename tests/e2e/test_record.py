@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -86,8 +87,8 @@ def the_exit_status_is_the_commands():
     check(nowgate("record", "--", "/nonexistent/program").returncode, 127, "of what is not there")
 
 
-def pprof_top(profile):
-    return subprocess.run([MATRIX[newest()], "tool", "pprof", "-top", "-sample_index=calls", profile],
+def pprof(profile, report):
+    return subprocess.run([MATRIX[newest()], "tool", "pprof", report, "-sample_index=calls", profile],
                           capture_output=True, text=True, timeout=BOUND_S, check=True).stdout
 
 
@@ -96,11 +97,12 @@ def pprof_reads_it():
     program = go_program(newest(), "paths")
     profile = BUILD / "record.pb.gz"
     truth, _ = record_paths(program, output=profile)
-    top = pprof_top(profile)
+    top, listed = pprof(profile, "-top"), pprof(profile, "-list=^main\\.plain$")
     profile.unlink()
     calls = sum(path["calls"] for path in truth)
     check_in(f"{calls} ", top, "pprof's total")
     check_in("time.Now", top, "pprof's functions")
+    check(bool(re.search(rf'^ +\. +{CALLS} +\d+:.*note\(i, "plain"', listed, re.MULTILINE)), True, f"the line's calls: {listed}")
 
 
 @test()
@@ -227,7 +229,7 @@ class Files:
         folded = self.paths["folded"].read_text().splitlines()
         check(sum(int(line.rsplit(" ", 1)[1]) for line in folded), hits, "calls in folded stacks")
         check(self.paths["svg"].read_text().rstrip().endswith("</svg>"), True, "the graph has its end")
-        check_in(f"of {hits} total", pprof_top(self.paths["output"]), "pprof's total")
+        check_in(f"of {hits} total", pprof(self.paths["output"], "-top"), "pprof's total")
         self.recording, self.profile = recording, gzip.decompress(self.paths["output"].read_bytes())
         return lost
 
