@@ -221,7 +221,9 @@ int ng_daemon_open_http(struct ng_daemon *daemon, struct ng_diag *diag)
 	ng_daemon_log(daemon, NG_LOG_INFO, "metrics at http://%s/metrics", text);
 	if (!ng_address_is_loopback(ng_http_address(daemon->http.server)))
 		ng_daemon_log(daemon, NG_LOG_WARNING,
-			"metrics: whoever reaches %s sees them, there is no password", text);
+			"metrics: whoever reaches %s sees them and takes profiles, there is no "
+			"password",
+			text);
 	return 0;
 }
 
