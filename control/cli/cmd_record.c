@@ -13,8 +13,8 @@
 #include "control/cli/stat_sampled.h"
 #include "control/cli/targets.h"
 #include "control/engine/calibrate.h"
-#include "control/plane/losses.h"
 #include "control/plane/estimated.h"
+#include "control/plane/losses.h"
 #include "control/plane/recorded.h"
 #include "control/plane/recorder.h"
 #include "core/base/cleanup.h"
@@ -363,14 +363,6 @@ static int run_sampled(struct record_run *run)
 	return has_lost(run) ? NG_EXIT_LOST : NG_EXIT_DONE;
 }
 
-static void tell_start(const struct record_run *run)
-{
-	fputs("nowgate record: every call is recorded", stderr);
-	if (!run->duration_ns && !run->targets.command)
-		fputs("; ^C ends it", stderr);
-	fputc('\n', stderr);
-}
-
 static int run_all(struct record_run *run)
 {
 	uint64_t began_at_ns;
@@ -390,7 +382,7 @@ static int run_all(struct record_run *run)
 	if (!error)
 		error = ng_run_start(&run->run, &run->diag);
 	if (!error) {
-		tell_start(run);
+		ng_run_say_started(&run->run, "every call is recorded");
 		error = ng_run_trace(&run->run);
 	}
 	if (run->run.started && !ng_run_has_exec_failed(&run->run)) {

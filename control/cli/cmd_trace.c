@@ -358,14 +358,6 @@ static int finish(struct trace_run *run, bool *ret_lost)
 	return error;
 }
 
-static void tell_start(const struct trace_run *run)
-{
-	fputs("nowgate trace: every call is traced", stderr);
-	if (!run->duration_ns && !run->targets.command)
-		fputs("; ^C ends it", stderr);
-	fputc('\n', stderr);
-}
-
 static int trace_all(struct trace_run *run)
 {
 	bool lost = false;
@@ -384,7 +376,7 @@ static int trace_all(struct trace_run *run)
 		error = run->stacks ? ng_run_start(&run->run, &run->diag) : -ENOMEM;
 	}
 	if (!error) {
-		tell_start(run);
+		ng_run_say_started(&run->run, "every call is traced");
 		error = ng_run_trace(&run->run);
 	}
 	if (run->run.started && !ng_run_has_exec_failed(&run->run)) {

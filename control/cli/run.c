@@ -144,6 +144,14 @@ int ng_run_start(struct ng_run *run, struct ng_diag *diag)
 	return 0;
 }
 
+void ng_run_say_started(const struct ng_run *run, const char *what)
+{
+	const struct ng_run_options *options = run->options;
+
+	fprintf(stderr, "nowgate %s: %s%s\n", options->name, what,
+		options->duration_ns || options->command ? "" : "; ^C ends it");
+}
+
 static bool is_over(struct ng_run *run)
 {
 	int status;

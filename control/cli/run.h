@@ -64,6 +64,9 @@ int ng_run_open(struct ng_run *run, struct ng_diag *diag);
  * with the text */
 int ng_run_start(struct ng_run *run, struct ng_diag *diag);
 
+/** Says on stderr what is done from here on, and how it ends. */
+void ng_run_say_started(const struct ng_run *run, const char *what);
+
 /** Traces until the end. @return 0; what on_interval gave */
 int ng_run_trace(struct ng_run *run);
 

@@ -7,6 +7,7 @@
 
 #include <jansson.h>
 
+#include "control/cli/base_name.h"
 #include "control/cli/losses_print.h"
 #include "control/plane/losses.h"
 #include "core/base/clock.h"
@@ -89,13 +90,6 @@ static const char *grouped(uint64_t number, char text[32])
 	return at;
 }
 
-static const char *base_name(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash ? slash + 1 : path;
-}
-
 static bool is_syscall(const struct ng_report_function *function)
 {
 	return function->site_count && function->sites[0].site->class == NG_SITE_SYSCALL;
@@ -124,7 +118,7 @@ static void print_function(const struct ng_stat_print *print, const struct ng_re
 
 static void print_target(const struct ng_stat_print *print, const struct ng_report_target *target)
 {
-	fprintf(print->file, "\n%d %s", target->pid, base_name(target->exe));
+	fprintf(print->file, "\n%d %s", target->pid, ng_base_name(target->exe));
 	if (target->go_version[0])
 		fprintf(print->file, " (%s)", target->go_version);
 	if (target->origin == NG_ORIGIN_VFORK)

@@ -5,18 +5,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "control/cli/base_name.h"
 #include "control/cli/json_get.h"
 #include "control/cli/numbers.h"
 #include "core/base/clock.h"
 
 #define DECISIONS_SHOWN 2 /* the last ones of each target */
-
-static const char *base_name(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash ? slash + 1 : path;
-}
 
 static void print_function(FILE *file, json_t *function)
 {
@@ -69,8 +63,8 @@ static void print_target(FILE *file, json_t *target, double now_ns)
 	(void)snprintf(
 		budget, sizeof(budget), "%.3g %%", ng_json_real(target, "budget_ratio") * 100);
 	fprintf(file, "%8.0f %-16.16s %-20s %8s %8.2f %% %8.2f %% %8.2f %%%s\n",
-		ng_json_real(target, "pid"), base_name(ng_json_text(target, "exe")), mode, budget,
-		ng_json_real(target, "overhead_now_ratio") * 100,
+		ng_json_real(target, "pid"), ng_base_name(ng_json_text(target, "exe")), mode,
+		budget, ng_json_real(target, "overhead_now_ratio") * 100,
 		ng_json_real(target, "overhead_minute_ratio") * 100,
 		ng_json_real(target, "armed_ratio") * 100,
 		json_is_true(json_object_get(target, "ended")) ? "  ended" : "");

@@ -11,6 +11,7 @@
 #define NCURSES_WIDECHAR 1
 #include <ncurses.h>
 
+#include "control/cli/base_name.h"
 #include "control/cli/json_get.h"
 
 #define LINE_MAX_BYTES 512
@@ -28,13 +29,6 @@ static void clean(char *text)
 		if ((unsigned char)*text < ' ' || *text == 0x7f)
 			*text = '?';
 	}
-}
-
-static const char *base_name(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash && slash[1] ? slash + 1 : path;
 }
 
 /* "1.23 M": three digits and a unit, as wide as the column. */
@@ -94,7 +88,7 @@ static void write_row(const struct ng_top_row *row, char line[LINE_MAX_BYTES])
 	(void)snprintf(budget, sizeof(budget), "%.3g %%", row->budget_ratio * 100);
 	(void)snprintf(line, LINE_MAX_BYTES, "%8d  %10s  %7.2f  %7.2f  %7s  %-12s %.300s", row->pid,
 		rate, row->now_ratio * 100, row->minute_ratio * 100, budget, mode,
-		base_name(row->exe));
+		ng_base_name(row->exe));
 	clean(line);
 }
 
@@ -109,7 +103,7 @@ static void write_caller(const struct ng_top_caller *caller, double all, char li
 		const size_t length = strlen(line);
 
 		(void)snprintf(line + length, LINE_MAX_BYTES - length, "  %.150s:%u",
-			base_name(caller->file), caller->line);
+			ng_base_name(caller->file), caller->line);
 	}
 	clean(line);
 }
@@ -207,7 +201,7 @@ static void draw_callers(const struct ng_top *top, const struct ng_top_view *vie
 {
 	const struct ng_top_callers *callers = view->callers;
 	const int lines = ng_top_screen_lines();
-	const char *exe = top->count ? base_name(top->rows[ng_top_selected(top)].exe) : "?";
+	const char *exe = top->count ? ng_base_name(top->rows[ng_top_selected(top)].exe) : "?";
 	char line[LINE_MAX_BYTES], number[16];
 
 	write_number(callers->calls, number);
