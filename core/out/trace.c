@@ -50,7 +50,7 @@ const struct ng_profile_frame *ng_trace_caller(const struct ng_trace_event *even
 
 const char *ng_trace_function(const struct ng_trace_event *event)
 {
-	return event->function && event->function[0] ? event->function : "[unknown]";
+	return event->function && event->function[0] ? event->function : NG_TRACE_UNKNOWN;
 }
 
 void ng_trace_put_place(struct ng_buffer *buffer, const struct ng_profile_frame *frame)
@@ -373,8 +373,9 @@ int ng_trace_close(struct ng_trace *trace, struct ng_trace_totals *ret_totals, s
 	if (ret_totals)
 		ng_trace_look(trace, ret_totals);
 	if (error)
-		(void)ng_diag_set(
-			diag, error, "%s", unsaid.text[0] ? unsaid.text : "the trace ended before");
+		(void)ng_diag_set(diag, error, "%s%s",
+			unsaid.text[0] ? "" : "the trace ended before: ",
+			unsaid.text[0] ? unsaid.text : strerror(-error));
 	free_trace(trace);
 	return error ? error : close_error;
 }

@@ -8,6 +8,8 @@
 
 #include "core/out/buffer.h"
 
+#define NG_CTF_BEFORE_CALLS 0 /* a time: for what calls refer to */
+
 struct ng_ctf_record {
 	uint64_t time_ns;
 	size_t begin; /* in the bytes: they are in the order in which they came */

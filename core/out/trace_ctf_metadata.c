@@ -53,7 +53,8 @@ static const char stream[] =
 	"\t};\n"
 	"};\n\n";
 
-/* What a call is told by; the goroutine is 0, a text "", and the stack 0 where not known. */
+/* What a call is told by; the goroutine and the stack are 0, a text is "[unknown]" where not known.
+ */
 #define CALL                                                                                       \
 	"\t\tuint32_t pid;\n"                                                                      \
 	"\t\tuint32_t tid;\n"                                                                      \
@@ -71,7 +72,7 @@ static const struct {
 	{NG_CTF_CALL, "call", CALL},
 	/* It came when later ones had been written: its time is so much before. */
 	{NG_CTF_LATE_CALL, "late_call", CALL "\t\tuint64_t late_ns;\n"},
-	/* Once in a file before the calls that have it. */
+	/* Before the calls that have it, in each file: its time says nothing. */
 	{NG_CTF_STACK, "stack",
 		"\t\tuint32_t stack;\n"
 		"\t\tuint32_t depth;\n"

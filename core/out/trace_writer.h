@@ -18,6 +18,8 @@
  * it, and so sorts a thousand. */
 #define NG_TRACE_UNIT_BYTES (128u << 10)
 
+#define NG_TRACE_UNKNOWN "[unknown]" /* stands for a text that is not known */
+
 /* Valid until the writer is called again. */
 struct ng_trace_unit {
 	const char *bytes;

@@ -15,7 +15,7 @@ struct traced_call {
 	uint64_t goroutine;
 	bool is_late;
 	char *function;
-	char *caller; /* as the format says it: "main.work main.go:25"; NULL: it does not say */
+	char *caller; /* as the format says it: "main.work main.go:25"; NULL: it does not */
 	char *stack;  /* "time.Now@/go/src/time/time.go:1160;main.work@…;" */
 };
 

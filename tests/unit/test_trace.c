@@ -213,8 +213,8 @@ static void assert_call(
 	assert_string_equal(call->stack, sample->stack);
 	if (format == NG_TRACE_NDJSON)
 		return;
-	if (sample->caller)
-		assert_string_equal(call->caller, sample->caller);
+	if (sample->caller || format == NG_TRACE_CTF)
+		assert_string_equal(call->caller, sample->caller ? sample->caller : "[unknown]");
 	else
 		assert_null(call->caller);
 }
