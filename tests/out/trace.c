@@ -1,12 +1,16 @@
 /*
  * Writes a trace whose events follow from their number, for tests/e2e/test_trace_files.py, and
- * tells the totals as JSON: trace FORMAT PATH EVENTS [SEGMENT_BYTES [SEGMENTS [ring]]].
+ * tells the totals as JSON: trace [-s SEGMENT_BYTES] [-n SEGMENTS] [-r] [-k] FORMAT PATH EVENTS.
+ *
+ * PATH "-" is stdout: then the totals come on stderr. -r: a ring. -k: flushes, tells how it stands,
+ * writes as many events again, and waits to be killed.
  */
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/out/trace.h"
 
@@ -15,9 +19,7 @@
 #define BEGAN_NS  5000000000000ull
 #define OFFSET_NS 1700000000123456789ll
 #define PID	  4711u
-#define LATE                                                                                       \
-	1000u /* events: each so many there is one that should have come before all of them        \
-	       */
+#define LATE	  4000u /* events: one of so many should have come before all the others */
 
 #define NO_MAPPING .mapping = NG_FRAME_NO_MAPPING
 #define NOW                                                                                        \
@@ -60,10 +62,8 @@ static const struct {
 	{odd, COUNT(odd)},
 };
 
-static int write_all(struct ng_trace *trace, uint64_t events, struct ng_diag *diag)
+static void write_all(struct ng_trace *trace, uint64_t events)
 {
-	int error = 0;
-
 	for (uint64_t i = 0; i < events; i++) {
 		const size_t stack = i % COUNT(stacks);
 		const bool is_late = i % LATE == LATE - 1;
@@ -81,55 +81,89 @@ static int write_all(struct ng_trace *trace, uint64_t events, struct ng_diag *di
 
 		if (i == events / 2)
 			ng_trace_lose(trace, "ring full", 7);
-		error = ng_trace_write(trace, &event, diag); /* what is lost is counted */
+		(void)ng_trace_write(trace, &event, NULL); /* what is lost is counted */
 	}
 	ng_trace_lose(trace, "map full", 3);
-	return error;
 }
 
-static void tell(const struct ng_trace_totals *totals)
+static void tell(FILE *out, const struct ng_trace_totals *totals)
 {
-	printf("{\"events\": %" PRIu64 ", \"removed_events\": %" PRIu64 ", \"bytes\": %" PRIu64
-	       ", \"first_segment\": %" PRIu32 ", \"segments\": %" PRIu32
-	       ", \"ended_by\": \"%s\", \"lost\": {",
+	(void)fprintf(out,
+		"{\"events\": %" PRIu64 ", \"removed_events\": %" PRIu64 ", \"bytes\": %" PRIu64
+		", \"first_segment\": %" PRIu32 ", \"segments\": %" PRIu32
+		", \"ended_by\": \"%s\", \"lost\": {",
 		totals->events, totals->removed_events, totals->bytes, totals->first_segment,
 		totals->segment_count, totals->ended_by ? strerrorname_np(-totals->ended_by) : "");
 	for (size_t i = 0; i < totals->loss_count; i++)
-		printf("%s\"%s\": %" PRIu64, i ? ", " : "", totals->losses[i].cause,
+		(void)fprintf(out, "%s\"%s\": %" PRIu64, i ? ", " : "", totals->losses[i].cause,
 			totals->losses[i].events);
-	printf("}}\n");
+	(void)fprintf(out, "}}\n");
+	(void)fflush(out);
+}
+
+static void wait_to_be_killed(struct ng_trace *trace, uint64_t events)
+{
+	struct ng_trace_totals totals;
+
+	(void)ng_trace_flush(trace, NULL); /* the totals say whether */
+	ng_trace_look(trace, &totals);
+	write_all(trace, events);
+	tell(stdout, &totals);
+	for (;;)
+		(void)pause();
+}
+
+static int write_trace(const struct ng_trace_options *options, uint64_t events, bool is_killed)
+{
+	struct ng_diag diag = NG_DIAG_INIT;
+	struct ng_trace_totals totals;
+	struct ng_trace *trace;
+	int error = ng_trace_open(options, &trace, &diag);
+
+	if (!error) {
+		write_all(trace, events);
+		if (is_killed)
+			wait_to_be_killed(trace, events);
+		error = ng_trace_close(trace, &totals, &diag);
+		tell(options->path ? stdout : stderr, &totals);
+	}
+	if (error)
+		(void)fprintf(stderr, "trace: %s\n", diag.text);
+	return error ? 1 : 0;
 }
 
 int main(int argc, char **argv)
 {
 	static const char *const formats[] = {"ctf", "perfetto", "ndjson"};
 	struct ng_trace_options options = {
+		.fd = STDOUT_FILENO,
 		.clock_offset_ns = OFFSET_NS,
 		.pid = PID,
 		.exe = "/usr/bin/a \"server\"\\",
 		.function = "time.Now",
 	};
-	struct ng_diag diag = NG_DIAG_INIT, unsaid = NG_DIAG_INIT;
-	struct ng_trace_totals totals;
-	struct ng_trace *trace;
+	bool is_killed = false;
+	int option;
 
-	if (argc < 4)
+	while ((option = getopt(argc, argv, "s:n:rk")) != -1) {
+		if (option == 's')
+			options.segment_bytes = strtoull(optarg, NULL, 10);
+		else if (option == 'n')
+			options.segment_count = (uint32_t)strtoul(optarg, NULL, 10);
+		else if (option == 'r')
+			options.is_ring = true;
+		else if (option == 'k')
+			is_killed = true;
+		else
+			return 2;
+	}
+	argv += optind;
+	if (argc - optind != 3)
 		return 2;
 	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || signal(SIGXFSZ, SIG_IGN) == SIG_ERR)
 		return 1;
-	while (options.format < COUNT(formats) && strcmp(argv[1], formats[options.format]))
+	while (options.format < COUNT(formats) && strcmp(argv[0], formats[options.format]))
 		options.format++;
-	options.path = argv[2];
-	options.segment_bytes = argc > 4 ? strtoull(argv[4], NULL, 10) : 0;
-	options.segment_count = argc > 5 ? (uint32_t)strtoul(argv[5], NULL, 10) : 0;
-	options.is_ring = argc > 6;
-	if (!ng_trace_open(&options, &trace, &diag)) {
-		(void)write_all(trace, strtoull(argv[3], NULL, 10), &unsaid);
-		if (!ng_trace_close(trace, &totals, &diag)) {
-			tell(&totals);
-			return 0;
-		}
-	}
-	(void)fprintf(stderr, "trace: %s\n", diag.text);
-	return 1;
+	options.path = strcmp(argv[1], "-") ? argv[1] : NULL;
+	return write_trace(&options, strtoull(argv[2], NULL, 10), is_killed);
 }
