@@ -176,13 +176,14 @@ int ng_segment_next(struct ng_segment *segment, struct ng_diag *diag)
 
 	if (error)
 		return error;
-	if (segment->options.keep && next >= segment->options.keep) {
-		oldest = path_of(segment, next - segment->options.keep);
+	if (segment->options.keep && next - segment->first >= segment->options.keep) {
+		oldest = path_of(segment, segment->first);
 		if (!oldest)
 			return ng_diag_set(diag, -ENOMEM, "no memory for the name of a file");
 		if (unlink(oldest) && errno != ENOENT)
 			return ng_diag_set(
 				diag, -errno, "%s cannot be removed: %s", oldest, strerror(errno));
+		segment->first++;
 	}
 	return open_number(segment, next, diag);
 }

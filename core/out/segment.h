@@ -35,7 +35,8 @@ struct ng_segment {
 	bool is_file;	 /* a regular one, of ours: it has a size, and may be followed by others */
 	bool has_room;	 /* may the disk be asked for blocks ahead? */
 	bool is_torn;	 /* it ends with a part of a unit: nothing may follow */
-	uint32_t number; /* of the one that is open, from 0 */
+	uint32_t number; /* of the one that is open, or was, from 0 */
+	uint32_t first;	 /* the oldest one that was not removed */
 	uint64_t bytes;	 /* in it, of whole units */
 	uint64_t taken_bytes; /* from the disk for it, at the least */
 	uint64_t all_bytes;   /* of all, also those that were removed */

@@ -200,20 +200,20 @@ static int finish(struct ng_trace *trace, bool is_last, struct ng_diag *diag)
 	return write_units(trace, true, diag);
 }
 
-/* This segment is at its end; in a ring, the oldest one makes room for the next. */
-static void count_segment(struct ng_trace *trace)
+/* To the next segment; in a ring, the oldest one makes room for it. */
+static int next_segment(struct ng_trace *trace, struct ng_diag *diag)
 {
-	const uint32_t number = trace->segment.number;
+	const uint32_t first = trace->segment.first, number = trace->segment.number;
+	int error;
 
-	if (trace->kept_events && trace->segment_count) {
-		uint64_t *oldest = &trace->kept_events[(number + 1) % trace->segment_count];
-
+	if (trace->kept_events)
 		trace->kept_events[number % trace->segment_count] =
 			trace->totals.events - trace->begun_events;
-		trace->totals.removed_events += *oldest;
-		*oldest = 0;
-	}
 	trace->begun_events = trace->totals.events;
+	error = ng_segment_next(&trace->segment, diag);
+	if (trace->segment.first != first)
+		trace->totals.removed_events += trace->kept_events[first % trace->segment_count];
+	return error;
 }
 
 /* This segment is full: to the next one. */
@@ -229,8 +229,7 @@ static int turn(struct ng_trace *trace, struct ng_diag *diag)
 	error = finish(trace, false, diag);
 	if (error)
 		return error;
-	count_segment(trace);
-	error = ng_segment_next(&trace->segment, diag);
+	error = next_segment(trace, diag);
 	if (error)
 		return end_by(trace, error, 0);
 	trace->has_begun = false;
@@ -300,11 +299,8 @@ void ng_trace_look(const struct ng_trace *trace, struct ng_trace_totals *ret_tot
 {
 	*ret_totals = trace->totals;
 	ret_totals->bytes = trace->segment.all_bytes;
-	ret_totals->segment_count = trace->segment.number + 1;
-	if (trace->is_ring && ret_totals->segment_count > trace->segment_count) {
-		ret_totals->first_segment = ret_totals->segment_count - trace->segment_count;
-		ret_totals->segment_count = trace->segment_count;
-	}
+	ret_totals->first_segment = trace->segment.first;
+	ret_totals->segment_count = trace->segment.number + 1 - trace->segment.first;
 }
 
 static void free_trace(struct ng_trace *trace)
@@ -369,6 +365,8 @@ int ng_trace_close(struct ng_trace *trace, struct ng_trace_totals *ret_totals, s
 		(void)finish(trace, true, NULL); /* if not, the totals are all that tells */
 		error = 0;
 	}
+	if (error == -ENOMEM)
+		ng_trace_lose(trace, NG_TRACE_LOST_NO_MEMORY, trace->writer->drop(trace->state));
 	close_error = ng_segment_close(&trace->segment, error ? NULL : diag);
 	if (ret_totals)
 		ng_trace_look(trace, ret_totals);

@@ -114,7 +114,8 @@ int ng_trace_open(
 
 /**
  * Adds an event. They come in any order: CTF wants one, so what comes more than about a thousand
- * events late is a `late_call` there, with its true time beside.
+ * events late, or after a flush or the end of a file, is a `late_call` there, with its true time
+ * beside.
  *
  * @return 0; else it is counted as lost: -ENOMEM, and the trace goes on; anything else has ended
  * it, see ng_trace_totals.ended_by
@@ -141,7 +142,8 @@ void ng_trace_look(const struct ng_trace *trace, struct ng_trace_totals *ret_tot
  * @param trace NULL: nothing
  * @param ret_totals may be NULL; always filled
  * @return 0, also where the disk or a limit ended it: ended_by and losses say so. -ENOMEM: what
- * belongs at its end is missing; else the error that ended it
+ * belongs at its end is missing, and events that were held back are lost; else the error that
+ * ended it
  */
 int ng_trace_close(
 	struct ng_trace *trace, struct ng_trace_totals *ret_totals, struct ng_diag *diag);
