@@ -9,6 +9,7 @@
 
 #include "control/daemon/state.h"
 #include "core/base/cleanup.h"
+#include "core/base/write.h"
 
 #define NEW_NAME NG_STATE_NAME ".new" /* one daemon at a time: the socket's lock sees to that */
 #define BAD_NAME NG_STATE_NAME ".bad"
@@ -30,21 +31,14 @@ static int write_new(int folder_fd, const char *text)
 {
 	NG_CLEANUP_CLOSE int fd = openat(
 		folder_fd, NEW_NAME, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	size_t length = strlen(text);
+	int error;
 
 	if (fd < 0)
 		return -errno;
-	while (length) {
-		ssize_t written = write(fd, text, length);
-
-		if (written < 0 && errno == EINTR)
-			continue;
-		if (written < 0)
-			return -errno;
-		text += written;
-		length -= (size_t)written;
-	}
-	return fsync(fd) ? -errno : 0;
+	error = ng_write_all(fd, text, strlen(text));
+	if (!error && fsync(fd))
+		error = -errno;
+	return error;
 }
 
 int ng_state_save(const char *folder, const struct ng_state *state, struct ng_diag *diag)

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "core/base/cleanup.h"
+#include "core/base/write.h"
 
 #define MODE 0666 /* the umask decides, as for any output */
 
@@ -105,21 +106,6 @@ static void take_room(struct ng_segment *segment, uint64_t end_bytes)
 	}
 }
 
-static int write_all(int fd, const char *bytes, size_t length)
-{
-	while (length) {
-		ssize_t written = write(fd, bytes, length);
-
-		if (written < 0 && errno == EINTR)
-			continue;
-		if (written <= 0)
-			return written ? -errno : -EIO;
-		bytes += written;
-		length -= (size_t)written;
-	}
-	return 0;
-}
-
 int ng_segment_write(
 	struct ng_segment *segment, const void *bytes, size_t length, struct ng_diag *diag)
 {
@@ -130,7 +116,7 @@ int ng_segment_write(
 	if (segment->is_torn)
 		return ng_diag_set(diag, -EIO, "the trace is cut short");
 	take_room(segment, segment->bytes + length);
-	error = write_all(segment->fd, bytes, length);
+	error = ng_write_all(segment->fd, bytes, length);
 	if (!error) {
 		segment->bytes += length;
 		segment->all_bytes += length;

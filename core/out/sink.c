@@ -5,7 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+
+#include "core/base/write.h"
 
 #define GZIP_WINDOW_BITS 31 /* zlib.h: 15, and 16 for gzip's header and trailer */
 #define MEMORY_LEVEL	 8  /* zlib's default */
@@ -35,18 +36,8 @@ void ng_sink_fail(struct ng_sink *sink, int error)
 
 static void write_all(struct ng_sink *sink, const char *bytes, size_t length)
 {
-	while (length && !sink->error) {
-		ssize_t written = write(sink->fd, bytes, length);
-
-		if (written < 0 && errno == EINTR)
-			continue;
-		if (written < 0) {
-			sink->error = -errno;
-			return;
-		}
-		bytes += written;
-		length -= (size_t)written;
-	}
+	if (!sink->error)
+		sink->error = ng_write_all(sink->fd, bytes, length);
 }
 
 static void compress_buffer(struct ng_sink *sink, int flush)

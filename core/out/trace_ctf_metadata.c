@@ -11,6 +11,7 @@
 
 #include "core/base/cleanup.h"
 #include "core/base/clock.h"
+#include "core/base/write.h"
 #include "core/out/buffer.h"
 #include "core/out/text.h"
 #include "core/out/trace_ctf.h"
@@ -198,20 +199,11 @@ static int make_directory(const char *path, struct ng_diag *diag)
 static int write_file(const char *path, const char *text, size_t length)
 {
 	const int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, FILE_MODE);
-	int error = 0;
+	int error;
 
 	if (fd < 0)
 		return -errno;
-	while (length && !error) {
-		const ssize_t written = write(fd, text, length);
-
-		if (written < 0) {
-			error = errno == EINTR ? 0 : -errno;
-			continue;
-		}
-		text += written;
-		length -= (size_t)written;
-	}
+	error = ng_write_all(fd, text, length);
 	if (close(fd) && !error && errno != EINTR)
 		error = -errno;
 	if (error)
