@@ -1,5 +1,6 @@
 #include "core/out/trace.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -200,19 +201,25 @@ static int finish(struct ng_trace *trace, bool is_last, struct ng_diag *diag)
 	return write_units(trace, true, diag);
 }
 
+/* Of a ring's segment: the events that it has. */
+static uint64_t *kept_of(struct ng_trace *trace, uint32_t number)
+{
+	assert(trace->kept_events && trace->segment_count);
+	return &trace->kept_events[number % trace->segment_count];
+}
+
 /* To the next segment; in a ring, the oldest one makes room for it. */
 static int next_segment(struct ng_trace *trace, struct ng_diag *diag)
 {
-	const uint32_t first = trace->segment.first, number = trace->segment.number;
+	const uint32_t first = trace->segment.first;
 	int error;
 
-	if (trace->kept_events)
-		trace->kept_events[number % trace->segment_count] =
-			trace->totals.events - trace->begun_events;
+	if (trace->is_ring)
+		*kept_of(trace, trace->segment.number) = trace->totals.events - trace->begun_events;
 	trace->begun_events = trace->totals.events;
 	error = ng_segment_next(&trace->segment, diag);
 	if (trace->segment.first != first)
-		trace->totals.removed_events += trace->kept_events[first % trace->segment_count];
+		trace->totals.removed_events += *kept_of(trace, first);
 	return error;
 }
 

@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "core/out/blobs.h"
 #include "core/out/trace_ctf_stream.h"

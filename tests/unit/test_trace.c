@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "core/base/cleanup.h"
+#include "core/out/trace.h"
 #include "tests/out/tracing.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))

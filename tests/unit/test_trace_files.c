@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/out/trace.h"
 #include "tests/out/tracing.h"
 
 /* write() as the test wants it: in small pieces, and with an error where it is full. */

@@ -10,11 +10,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include <jansson.h>
 
+#include "core/out/trace.h"
 #include "tests/out/failing.h"
 #include "tests/out/tracing.h"
 
