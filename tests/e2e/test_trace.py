@@ -8,7 +8,8 @@ import signal
 import subprocess
 import tempfile
 
-from harness import (BOUND_S, NOWGATE, Beside, Target, check, check_in, go_program, need, newest, nowgate, test,
+import traced
+from harness import (BOUND_S, NOWGATE, Beside, Target, check, check_in, go_program, newest, nowgate, test,
                      text_differences)
 from paths import CALLS, comparable, expected
 
@@ -32,94 +33,50 @@ def trace_command(*options, program="paths", arguments=(CALLS,)):
     return (json.loads(run.stdout) if run.stdout.strip() else None), run
 
 
-def lines_of(path):
-    """@return (header, calls, losses, trailer) of an NDJSON file"""
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    check(lines[0]["kind"], "nowgate-trace", "the header")
-    check(lines[-1].get("end"), True, "the trailer")
-    inner = lines[1:-1]
-    return (lines[0], [line for line in inner if "stack" in line], [line for line in inner if "lost" in line],
-            lines[-1])
-
-
-def by_caller(truth):
-    sums = collections.Counter()
-    for path, calls in expected(truth).items():
-        sums[path[0][0]] += calls
-    return sums
+def check_calls(name, read):
+    """Traces a command; what a reader finds in the trace are all its calls, each with its whole stack."""
+    with folder() as where:
+        truth, run = trace_command("-o", where / name)
+        check(run.returncode, 0, run.stderr)
+        trace = read(where / name)
+    got = collections.Counter()
+    for call in trace.calls:
+        frames = [(function, file or "", line or 0) for function, file, line in call.stack]
+        check((call.function, frames[0][0]), ("time.Now", "time.Now"), f"what was called, in {name}")
+        check(call.caller.split()[0], frames[1][0], f"who called, in {name}")
+        got[comparable(frames[1:])] += 1
+    wanted = expected(truth)
+    check({path: got[path] for path in wanted}, dict(wanted), f"paths in {name}")
+    check((len(trace.calls), trace.lost), (sum(wanted.values()), {}), f"calls in {name}")
+    check_in(f"{len(trace.calls):,} calls in", run.stderr, "the summary")
+    threads = collections.defaultdict(list)
+    for call in trace.calls:
+        threads[call.tid].append(call.time_ns)
+    check([tid for tid, times in threads.items() if times != sorted(times)], [], f"threads out of order in {name}")
+    check((len({call.pid for call in trace.calls}), min(threads[tid][0] for tid in threads) > 0), (1, True),
+          f"processes, and times, in {name}")
+    check(all(call.goroutine > 0 for call in trace.calls), True, f"goroutines in {name}")
+    return trace
 
 
 @test()
 def each_call_is_there_with_its_stack():
-    with folder() as where:
-        truth, run = trace_command("-o", where / "calls.ndjson")
-        check(run.returncode, 0, run.stderr)
-        _, events, losses, end = lines_of(where / "calls.ndjson")
-    got = collections.Counter()
-    for event in events:
-        frames = [(f["function"], f["file"] or "", f["line"] or 0) for f in event["stack"]]
-        check((event["function"], frames[0][0]), ("time.Now", "time.Now"), "what was called")
-        got[comparable(frames[1:])] += 1
-    wanted = expected(truth)
-    check({path: got[path] for path in wanted}, dict(wanted), "paths")
-    check((len(events), losses, end["events"]), (sum(wanted.values()), [], len(events)), "calls")
-    check_in(f"{len(events):,} calls in", run.stderr, "the summary")
-    threads = collections.defaultdict(list)
-    for event in events:
-        threads[event["tid"]].append(event["time_ns"])
-    check([tid for tid, times in threads.items() if times != sorted(times)], [], "threads out of order")
-    check(len({event["pid"] for event in events}), 1, "processes")
-    check(all(event["goroutine"] > 0 for event in events), True, "goroutines")
+    trace = check_calls("calls.ndjson", traced.read_ndjson)
+    check(trace.end["events"], len(trace.calls), "the trailer")
 
 
 @test()
-def babeltrace_reads_as_many():
-    need("babeltrace2")
-    with folder() as where:
-        truth, run = trace_command("-o", where / "trace")
-        check(run.returncode, 0, run.stderr)
-        read = subprocess.run(["babeltrace2", where / "trace"], capture_output=True, text=True, timeout=BOUND_S,
-                              check=True)
-    check(read.stderr, "", "what babeltrace2 complains of")
-    callers = collections.Counter(re.findall(r' call: .*caller = "([^"]*)"', read.stdout))
-    check(callers, by_caller(truth), "calls by caller")
-
-
-def fields_of(lines):
-    """A message as `protoc --decode_raw` prints it: {number: [value or message]}."""
-    message = collections.defaultdict(list)
-    for line in lines:
-        word = line.strip()
-        if word == "}":
-            break
-        if word.endswith(" {"):
-            message[int(word.split()[0])].append(fields_of(lines))
-        else:
-            number, value = word.split(": ", 1)
-            message[int(number)].append(json.loads(value) if value.startswith('"') else int(value, 0))
-    return message
+def babeltrace_reads_each():
+    def read(path):
+        check(traced.babeltrace(path).stderr, "", "what babeltrace2 complains of")
+        return traced.read_ctf(path, 0)
+    check_calls("calls", read)
 
 
 @test()
-def perfetto_gets_as_many():
+def perfetto_gets_each():
     """By the field numbers of Perfetto's own definitions, not by ours."""
-    with folder() as where:
-        truth, run = trace_command("-o", where / "trace.pftrace")
-        check(run.returncode, 0, run.stderr)
-        with open(where / "trace.pftrace", "rb") as file:
-            raw = subprocess.run([need("protoc"), "--decode_raw"], stdin=file, capture_output=True, text=True,
-                                 timeout=BOUND_S, check=True).stdout
-    names, frames, stacks, events = {}, {}, {}, []
-    for packet in fields_of(iter(raw.splitlines()))[1]:  # Trace.packet
-        for interned in packet[12]:  # TracePacket.interned_data
-            names.update((name[1][0], name[2][0]) for name in interned[5])  # function_names: iid, str
-            frames.update((frame[1][0], names[frame[2][0]]) for frame in interned[6])  # frames: iid, function_name_id
-            stacks.update((stack[1][0], [frames[iid] for iid in stack[2]]) for stack in interned[7])  # outermost first
-        events += [(packet[8][0], event) for event in packet[11]]  # timestamp, track_event
-    check({event[9][0] for _, event in events}, {3}, "types: TYPE_INSTANT")
-    check(min(time for time, _ in events) > 0, True, "times")
-    callers = collections.Counter(stacks[event[56][0]][-2] for _, event in events)  # callstack_iid
-    check(callers, by_caller(truth), "calls by caller")
+    check_calls("calls.pftrace", traced.read_perfetto)
 
 
 @test()
@@ -129,7 +86,7 @@ def segments_follow_each_other():
         check(run.returncode, 0, run.stderr)
         parts = sorted(where.iterdir())
         sizes = [part.stat().st_size for part in parts]
-        counts = [len(lines_of(part)[1]) for part in parts]
+        counts = [len(traced.read_ndjson(part).calls) for part in parts]
         check(sum(counts), sum(expected(truth).values()), f"calls in {len(parts)} files")
         check(len(parts) > 3 and max(sizes) < 300 << 10, True, f"sizes {sizes}")
     with folder() as where:
