@@ -192,7 +192,9 @@ void ng_recording_free(struct ng_recording *recording)
 	if (!recording)
 		return;
 	if (recording->child && wait_for_it(recording, WNOHANG)) {
-		(void)kill(recording->child, SIGTERM); /* our child, not waited for: it is it */
+		/* Our child, not waited for: it is it. It may stand still. */
+		(void)kill(recording->child, SIGTERM);
+		(void)kill(recording->child, SIGCONT);
 		(void)wait_for_it(recording, 0);
 	}
 	if (recording->profile_fd >= 0)

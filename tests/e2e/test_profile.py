@@ -137,3 +137,17 @@ def it_ends_with_the_daemon():
             check(isinstance(asked.take(), tuple), False, "is there an answer")
             check(events_of(child), [], "its tracefs events")
             until(lambda target=target: not text_differences(target.pid), "clean text")
+
+
+@test()
+def a_recording_that_stands_still_keeps_nobody():
+    """Somebody has stopped it: the daemon ends all the same, and takes it along."""
+    with Served() as daemon, Steps(2) as target:
+        daemon.ask("attach", "-p", target.pid)
+        asked = Asked(daemon, f"/profile?pid={target.pid}&seconds=60")
+        until(lambda: any("are recorded" in words_of(child) for child in children(daemon.pid)), "a recording's begin")
+        child = children(daemon.pid)[0]
+        os.kill(child, signal.SIGSTOP)
+        daemon.leaves_nothing()
+        check(isinstance(asked.take(), tuple), False, "is there an answer")
+        check((events_of(child), text_differences(target.pid)), ([], []), "what is left of it")
