@@ -266,7 +266,7 @@ static struct ng_profile header_of(const struct ng_report *report, uint64_t bega
 	return header;
 }
 
-static int finish(struct record_run *run, uint64_t began_at_ns)
+static int finish(struct record_run *run)
 {
 	FILE *file = run->targets.command ? stderr : stdout;
 	struct ng_report report;
@@ -281,7 +281,7 @@ static int finish(struct record_run *run, uint64_t began_at_ns)
 			.context = run->run.session},
 		.value = value_of,
 		.context = run,
-		.header = header_of(&report, began_at_ns)};
+		.header = header_of(&report, run->began_at_ns)};
 
 	memcpy(run->lost, report.lost, sizeof(report.lost));
 	tell_losses(run, &parts.header);
@@ -326,6 +326,20 @@ static int finish_sampled(struct ng_fleet *fleet, uint64_t elapsed_ns, void *con
 	return error;
 }
 
+/* Before anything is traced. */
+static int prepare(struct record_run *run)
+{
+	int error = open_outputs(run);
+
+	if (!error)
+		error = ng_run_open_signals(&run->run);
+	run->recorder = ng_recorder_new(STACKS_MAX);
+	if (!error && !run->recorder)
+		error = -ENOMEM;
+	run->began_at_ns = ng_clock_read(CLOCK_REALTIME);
+	return error;
+}
+
 static int run_sampled(struct record_run *run)
 {
 	struct ng_stat_sampled sampled = {
@@ -345,15 +359,9 @@ static int run_sampled(struct record_run *run)
 		.duration_ns = run->duration_ns,
 	};
 	bool lost; /* run->lost has more causes */
-	int error = open_outputs(run);
+	int error = prepare(run);
 
-	if (!error)
-		error = ng_run_open_signals(&run->run);
-	run->recorder = ng_recorder_new(STACKS_MAX);
-	if (!error && !run->recorder)
-		error = -ENOMEM;
 	sampled.signal_fd = run->run.signal_fd;
-	run->began_at_ns = ng_clock_read(CLOCK_REALTIME);
 	sampled.call_context = run->recorder;
 	sampled.context = run;
 	if (!error)
@@ -365,18 +373,11 @@ static int run_sampled(struct record_run *run)
 
 static int run_all(struct record_run *run)
 {
-	uint64_t began_at_ns;
-	int error = open_outputs(run);
+	int error = prepare(run);
 
-	if (!error)
-		error = ng_run_open_signals(&run->run);
-	run->recorder = ng_recorder_new(STACKS_MAX);
-	if (!error && !run->recorder)
-		error = -ENOMEM;
 	if (!error)
 		run->is_calibrated = !ng_calibration_get(&run->calibration, NULL);
 	run->options.call_context = run->recorder;
-	began_at_ns = ng_clock_read(CLOCK_REALTIME);
 	if (!error)
 		error = ng_run_open(&run->run, &run->diag);
 	if (!error)
@@ -388,7 +389,7 @@ static int run_all(struct record_run *run)
 	if (run->run.started && !ng_run_has_exec_failed(&run->run)) {
 		ng_run_stop(&run->run);
 		if (!error)
-			error = finish(run, began_at_ns);
+			error = finish(run);
 		ng_run_wait_for_command(&run->run);
 	}
 	return error ? ng_run_complain(&run->run, error, &run->diag)
