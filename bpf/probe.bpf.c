@@ -126,11 +126,11 @@ static __always_inline bool ng_deliver(
 
 /* Records a delivered call, and what time that takes: on top of what a counted one does. */
 static __always_inline void ng_tell_call(const struct pt_regs *regs, struct task_struct *task,
-	__u32 site, __u32 window, struct ng_gate_tally *tally)
+	__u32 site, struct ng_when when, struct ng_gate_tally *tally)
 {
 	const __u64 from_ns = bpf_ktime_get_ns();
 
-	ng_record_call(regs, task, site, window);
+	ng_record_call(regs, task, site, when);
 	__sync_fetch_and_add(&tally->told, 1);
 	__sync_fetch_and_add(&tally->telling_ns, bpf_ktime_get_ns() - from_ns);
 }
@@ -201,9 +201,12 @@ static __always_inline void ng_gated_hit(
 	if (!ng_deliver(task, site, gate, window)) {
 		__sync_fetch_and_add(&tally->lost, 1);
 	} else {
+		const struct ng_when when = {
+			.window = window, .stretch = ((volatile struct ng_gate *)gate)->records};
+
 		__sync_fetch_and_add(&tally->delivered, 1);
-		if (ng_records_bytes && gate->records)
-			ng_tell_call(regs, task, site, window, tally);
+		if (ng_records_bytes && when.stretch)
+			ng_tell_call(regs, task, site, when, tally);
 	}
 	if (!(verdict & NG_VERDICT_TRIP))
 		return;
@@ -223,7 +226,7 @@ int ng_hit(struct pt_regs *ctx)
 		ng_gated_hit(ctx, task, cookie);
 	} else if (ng_default_counts()) {
 		if (ng_count_call(task, (__u32)cookie) && ng_records_bytes)
-			ng_record_call(ctx, task, (__u32)cookie, 0);
+			ng_record_call(ctx, task, (__u32)cookie, (struct ng_when){});
 	}
 	return 0;
 }

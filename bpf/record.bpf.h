@@ -27,6 +27,12 @@ struct ng_long_record {
  * write at the same time may each step over a thinner line. */
 #define NG_WAKE_BAND_BYTES 4096
 
+/* What of its gate's time a call is in: as ng_record has it. */
+struct ng_when {
+	__u32 window;
+	__u32 stretch;
+};
+
 /* A frame as its function sets it up. */
 struct ng_frame {
 	__u64 caller; /* the caller's frame; 0: there is none */
@@ -91,7 +97,7 @@ static __always_inline __u32 ng_walk(
 }
 
 static __always_inline void ng_record_head(
-	struct ng_record *head, struct task_struct *task, __u32 site, __u32 window)
+	struct ng_record *head, struct task_struct *task, __u32 site, struct ng_when when)
 {
 	head->time_ns = bpf_ktime_get_ns();
 	head->start_ns = task->group_leader->start_boottime;
@@ -99,7 +105,8 @@ static __always_inline void ng_record_head(
 	head->exec_id = (__u32)task->self_exec_id;
 	head->site = site;
 	head->tid = task->pid;
-	head->window = window;
+	head->window = when.window;
+	head->stretch = when.stretch;
 }
 
 static __always_inline __u64 ng_record_flags(void)
@@ -128,7 +135,7 @@ static __always_inline bool ng_record_long(
 }
 
 static __always_inline void ng_record_call(
-	const struct pt_regs *regs, struct task_struct *task, __u32 site, __u32 window)
+	const struct pt_regs *regs, struct task_struct *task, __u32 site, struct ng_when when)
 {
 	struct ng_short_record record = {}; /* kernels before 6.3 want it so */
 	const struct ng_site_facts *facts = bpf_map_lookup_elem(&site_facts, &site);
@@ -136,7 +143,7 @@ static __always_inline void ng_record_call(
 
 	if (!facts)
 		return; /* cannot be: the number is in range */
-	ng_record_head(&record.head, task, site, window);
+	ng_record_head(&record.head, task, site, when);
 	record.head.goroutine = ng_goroutine_id(regs, task, &facts->goroutine);
 	count = ng_walk(regs, facts->is_frameless, record.frames, NG_RECORD_FRAMES_FEW);
 	if (count >= NG_RECORD_FRAMES_FEW) {

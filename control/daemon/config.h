@@ -26,6 +26,10 @@
 
 #define NG_METRICS_TARGETS_MAX (NG_GATES_MAX - 1) /* as many as there can be */
 
+#define NG_FLIGHT_BYTES_MIN  (4u << 10)
+#define NG_FLIGHT_BYTES_MAX  (16u << 20) /* more would not fit into an answer */
+#define NG_FLIGHTS_BYTES_MAX (16ull << 30)
+
 #define NG_TRIGGER_FIRINGS_MAX 64 /* of a trigger and a target, an hour */
 
 enum ng_log_level {
@@ -76,6 +80,8 @@ struct ng_config {
 	bool inline_allowed;	 /* may the engine `inline` be asked for? */
 	char *metrics;		 /* where they are scraped, for ng_address_parse(); NULL: nowhere */
 	uint64_t metrics_targets; /* that have series of their own, at the most */
+	uint64_t flight_bytes;	  /* of memory, for the newest calls of one target … */
+	uint64_t flights_bytes;	  /* … and for those of all; 0: none are kept */
 	enum ng_log_level log_level;
 	struct ng_config_attach *attaches;
 	size_t attach_count;

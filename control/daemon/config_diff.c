@@ -22,7 +22,7 @@ static bool has_same_settings(const struct ng_config_attach *a, const struct ng_
 
 	return x->mode == y->mode && x->budget_ratio == y->budget_ratio &&
 	       x->lease_ns == y->lease_ns && x->events == y->events &&
-	       x->rate_ratio == y->rate_ratio && x->exact == y->exact &&
+	       x->rate_ratio == y->rate_ratio && x->exact == y->exact && x->record == y->record &&
 	       x->follow_forks == y->follow_forks;
 }
 

@@ -128,6 +128,20 @@ static int take_metrics_targets(
 		value, (struct ng_range){0, NG_METRICS_TARGETS_MAX}, member(key, section), diag);
 }
 
+static int take_flight(
+	const struct ng_config_key *key, void *section, const char *value, struct ng_diag *diag)
+{
+	return ng_size_parse(value, (struct ng_range){NG_FLIGHT_BYTES_MIN, NG_FLIGHT_BYTES_MAX},
+		member(key, section), diag);
+}
+
+static int take_flights(
+	const struct ng_config_key *key, void *section, const char *value, struct ng_diag *diag)
+{
+	return ng_size_parse(
+		value, (struct ng_range){0, NG_FLIGHTS_BYTES_MAX}, member(key, section), diag);
+}
+
 static int take_pid(
 	const struct ng_config_key *key, void *section, const char *value, struct ng_diag *diag)
 {
@@ -205,6 +219,13 @@ static int take_attach_exact(
 	const struct ng_config_key *key, void *section, const char *value, struct ng_diag *diag)
 {
 	((struct ng_config_attach *)section)->wish.has_exact = true;
+	return take_bool(key, section, value, diag);
+}
+
+static int take_attach_record(
+	const struct ng_config_key *key, void *section, const char *value, struct ng_diag *diag)
+{
+	((struct ng_config_attach *)section)->wish.has_record = true;
 	return take_bool(key, section, value, diag);
 }
 
@@ -305,6 +326,11 @@ const struct ng_config_key ng_config_keys[] = {
 		"status` shows, and may take profiles, which cost a target its budget once more."),
 	DAEMON("metrics_targets", "200", take_metrics_targets, metrics_targets,
 		"How many targets have metrics of their own; of more, those that call most."),
+	DAEMON("flight", "1M", take_flight, flight_bytes,
+		"How much memory the newest calls of a target may take, 40 bytes each: what "
+		"`nowgate snapshot` shows. Holds from the next start, as the next one."),
+	DAEMON("flights", "64M", take_flights, flights_bytes,
+		"How much those of all targets may; 0: none are kept, and callers are not told."),
 	DAEMON("log_level", "info", take_log_level, log_level, "error, warning, info or debug."),
 
 	ATTACH("exe", "/usr/bin/caddy", take_text, select.exe,
@@ -325,6 +351,8 @@ const struct ng_config_key ng_config_keys[] = {
 		"sampled: the share of the time to be armed. Unless given: as the budget allows."),
 	ATTACH("exact", "no", take_attach_exact, wish.settings.exact,
 		"count: go on counting over the budget, and report it."),
+	ATTACH("record", "no", take_attach_record, wish.settings.record,
+		"count: keep the newest calls for `nowgate snapshot`, as other modes do."),
 	ATTACH("follow_forks", "no", take_follow_forks, wish.settings.follow_forks,
 		"Do children become targets, too?"),
 

@@ -245,7 +245,7 @@ static int get_mode(json_t *object, struct ng_wish *wish, struct ng_diag *diag)
 int ng_wire_get_wish(json_t *value, struct ng_wish *ret_wish, struct ng_diag *diag)
 {
 	static const char *const keys[] = {"mode", "budget_ratio", "lease_ns", "events",
-		"rate_ratio", "exact", "follow_forks", NULL};
+		"rate_ratio", "exact", "record", "follow_forks", NULL};
 	static const struct ng_range any = {0, INT64_MAX}; /* ng_wish_check() knows the bounds */
 	struct ng_wish wish = {0};
 	struct ng_settings *settings = &wish.settings;
@@ -267,6 +267,8 @@ int ng_wire_get_wish(json_t *value, struct ng_wish *ret_wish, struct ng_diag *di
 			value, "events", any, &settings->events, &wish.has_events, diag);
 	if (!error)
 		error = get_bool(value, "exact", &settings->exact, &wish.has_exact, diag);
+	if (!error)
+		error = get_bool(value, "record", &settings->record, &wish.has_record, diag);
 	if (!error)
 		error = get_bool(value, "follow_forks", &settings->follow_forks,
 			&wish.has_follow_forks, diag);
@@ -340,6 +342,7 @@ json_t *ng_wire_wish(const struct ng_wish *wish)
 			put(object, wish->has_rate, "rate_ratio",
 				json_real(settings->rate_ratio)) &&
 			put(object, wish->has_exact, "exact", json_boolean(settings->exact)) &&
+			put(object, wish->has_record, "record", json_boolean(settings->record)) &&
 			put(object, wish->has_follow_forks, "follow_forks",
 				json_boolean(settings->follow_forks)));
 }

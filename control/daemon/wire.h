@@ -5,7 +5,7 @@
  *     {"pid":7,"exe":"/opt/caddy-?","comm":"caddy","cgroup":"/system.slice","uid":1000,"all":true}
  *     ["time.Now"]
  *     {"mode":"burst","budget_ratio":0.01,"lease_ns":1000000000,"events":1000,"rate_ratio":0.01,
- *      "exact":true,"follow_forks":true}
+ *      "exact":true,"record":true,"follow_forks":true}
  *
  * Strict: an unknown key, a wrong type or a number out of range is an error that names the key.
  */

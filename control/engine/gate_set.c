@@ -14,6 +14,7 @@ void ng_gate_set(struct ng_gate *gate, const struct ng_gate_setting *setting)
 		__atomic_store_n(&gate->burst_left, (int64_t)setting->events, __ATOMIC_RELAXED);
 		__atomic_store_n(&gate->burst_limited, setting->events > 0, __ATOMIC_RELEASE);
 	}
+	__atomic_store_n(&gate->records, setting->records, __ATOMIC_RELAXED);
 	gate->count_limited = setting->count_limited;
 	if (setting->mode == NG_MODE_COUNT)
 		__atomic_store_n(&gate->tokens, setting->tokens, __ATOMIC_RELAXED);

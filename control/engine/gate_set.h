@@ -11,6 +11,7 @@ struct ng_gate_setting {
 	enum ng_mode mode;
 	uint64_t lease_until_ns; /* CLOCK_MONOTONIC; 0: no end */
 	uint64_t events;	 /* burst: so many; 0: no limit */
+	uint32_t records;	 /* as ng_gate.records */
 	bool count_limited;	 /* count: running out of tokens is told … */
 	int64_t tokens;		 /* … after so many */
 };

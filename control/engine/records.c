@@ -21,6 +21,7 @@ struct ng_records {
 	struct ng_records_options options;
 	pthread_t thread;
 	bool is_ending;	    /* writer: who closes; release, paired with the reader's acquire */
+	uint64_t looks;	    /* that have ended. Writer: the reader; release, after what they took */
 	uint64_t strangers; /* of the reader; read when it has ended */
 };
 
@@ -47,6 +48,7 @@ static void *read_all(void *argument)
 		(void)ring_buffer__consume(records->ring); /* the callback gives no error */
 		if (records->options.on_look)
 			records->options.on_look(is_last, records->options.context);
+		__atomic_store_n(&records->looks, records->looks + 1, __ATOMIC_RELEASE);
 		if (!is_last)
 			(void)epoll_wait(records->epoll_fd, &event, 1, LOOK_MS);
 	} while (!is_last);
@@ -105,6 +107,16 @@ uint64_t ng_records_cpu_ns(const struct ng_records *records)
 	if (pthread_getcpuclockid(records->thread, &clock) || clock_gettime(clock, &time))
 		return 0;
 	return (uint64_t)time.tv_sec * NG_NS_PER_S + (uint64_t)time.tv_nsec;
+}
+
+void ng_records_catch_up(const struct ng_records *records)
+{
+	/* One may be under way, which has passed the newest calls by. */
+	const uint64_t wanted = __atomic_load_n(&records->looks, __ATOMIC_ACQUIRE) + 2;
+	const struct timespec pause = {.tv_nsec = NG_NS_PER_MS};
+
+	while (__atomic_load_n(&records->looks, __ATOMIC_ACQUIRE) < wanted)
+		(void)nanosleep(&pause, NULL); /* cut short: it looks again */
 }
 
 uint64_t ng_records_close(struct ng_records *records)

@@ -43,6 +43,10 @@ int ng_records_open(struct ng_uprobe *engine, const struct ng_records_options *o
  * engine writes: 0, or the abi is broken */
 uint64_t ng_records_close(struct ng_records *records);
 
+/** Waits until the reader has taken what was in the ring before, and ended that look: 10 ms, or as
+ * long as the reader is kept from running. From any other thread. */
+void ng_records_catch_up(const struct ng_records *records);
+
 /** CPU time of the reader so far, in ns; from any thread. */
 uint64_t ng_records_cpu_ns(const struct ng_records *records);
 

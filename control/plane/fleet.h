@@ -30,6 +30,8 @@ struct ng_fleet_options {
 	/* Told of each delivered call with its stack, and of how many calls it stands for, on
 	 * another thread; NULL: they are only counted. */
 	ng_weigher_on_call on_call;
+	/* Told on that thread when it ends; may be NULL. */
+	void (*on_last_call)(void *context);
 	void *call_context;
 };
 
@@ -99,8 +101,17 @@ const struct ng_site *ng_fleet_site(uint32_t number, const void *fleet);
 bool ng_fleet_find_function(const struct ng_fleet *fleet, const struct ng_count_key *call,
 	size_t *ret_member, uint32_t *ret_function);
 
-/** Calls that were recorded, but not told of; after ng_fleet_stop(). */
+/** Whose process? @param process the site is not looked at @param ret_member its place in the
+ * order of ng_fleet_report(), the newest one's @return false: nobody's any more */
+bool ng_fleet_find_process(
+	const struct ng_fleet *fleet, const struct ng_count_key *process, size_t *ret_member);
+
+/** Calls that were recorded, but not told of; all of them after ng_fleet_stop(). */
 struct ng_weigher_losses ng_fleet_untold(const struct ng_fleet *fleet);
+
+/** Waits until each call has been told of that was recorded before, and not in a window that is
+ * still open: a few milliseconds. */
+void ng_fleet_catch_up(struct ng_fleet *fleet);
 
 /** CPU time that taking the records took; after ng_fleet_stop(). */
 uint64_t ng_fleet_reader_cpu_ns(const struct ng_fleet *fleet);

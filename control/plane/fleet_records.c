@@ -5,14 +5,20 @@
 
 #include "core/base/clock.h"
 
-static void on_call(const struct ng_call *call, void *weigher)
+static void on_call(const struct ng_call *call, void *context)
 {
-	ng_weigher_call(weigher, call);
+	const struct ng_fleet *fleet = context;
+
+	ng_weigher_call(fleet->weigher, call);
 }
 
-static void on_look(bool is_last, void *weigher)
+static void on_look(bool is_last, void *context)
 {
-	ng_weigher_turn(weigher, ng_clock_ns(), is_last);
+	const struct ng_fleet *fleet = context;
+
+	ng_weigher_turn(fleet->weigher, ng_clock_ns(), is_last);
+	if (is_last && fleet->options.on_last_call)
+		fleet->options.on_last_call(fleet->options.call_context);
 }
 
 int ng_fleet_open_records(struct ng_fleet *fleet, struct ng_diag *diag)
@@ -22,7 +28,7 @@ int ng_fleet_open_records(struct ng_fleet *fleet, struct ng_diag *diag)
 	fleet->weigher = ng_weigher_new(fleet->options.on_call, fleet->options.call_context);
 	if (!fleet->weigher)
 		return -ENOMEM;
-	options.context = fleet->weigher;
+	options.context = fleet;
 	return ng_records_open(fleet->engine, &options, &fleet->records, diag);
 }
 
@@ -33,6 +39,12 @@ void ng_fleet_close_records(struct ng_fleet *fleet)
 	fleet->reader_cpu_ns = ng_records_cpu_ns(fleet->records);
 	(void)ng_records_close(fleet->records); /* strangers: none, or the abi is broken */
 	fleet->records = NULL;
+}
+
+void ng_fleet_catch_up(struct ng_fleet *fleet)
+{
+	if (fleet->records)
+		ng_records_catch_up(fleet->records);
 }
 
 static bool is_idle(const struct ng_fleet *fleet)
@@ -108,6 +120,18 @@ bool ng_fleet_find_function(const struct ng_fleet *fleet, const struct ng_count_
 			continue;
 		*ret_member = i;
 		*ret_function = ng_member_function_at(member, call->site);
+		return true;
+	}
+	return false;
+}
+
+bool ng_fleet_find_process(
+	const struct ng_fleet *fleet, const struct ng_count_key *process, size_t *ret_member)
+{
+	for (size_t i = fleet->entry_count; i > 0; i--) {
+		if (!ng_member_is_of(fleet->entries[i - 1].member, process))
+			continue;
+		*ret_member = i - 1;
 		return true;
 	}
 	return false;

@@ -120,7 +120,6 @@ static int take_gate(struct ng_member *member)
 		return index;
 	member->gate_index = (uint32_t)index;
 	member->gate = ng_gates_at(member->context.gates, member->gate_index);
-	member->gate->records = member->context.weigher != NULL;
 	return 0;
 }
 
@@ -174,11 +173,16 @@ const struct member_site *ng_member_site(const struct ng_member *member, uint32_
 	return NULL;
 }
 
+bool ng_member_is_of(const struct ng_member *member, const struct ng_count_key *process)
+{
+	return (pid_t)process->tgid == member->process.pid &&
+	       process->exec_id >= member->exec_from && process->exec_id < member->exec_before &&
+	       ng_process_ticks(process->start_ns) == member->process.start_ticks;
+}
+
 bool ng_member_owns(const struct ng_member *member, const struct ng_count_key *key)
 {
-	return (pid_t)key->tgid == member->process.pid && ng_member_site(member, key->site) &&
-	       key->exec_id >= member->exec_from && key->exec_id < member->exec_before &&
-	       ng_process_ticks(key->start_ns) == member->process.start_ticks;
+	return ng_member_is_of(member, key) && ng_member_site(member, key->site);
 }
 
 uint32_t ng_member_function_at(const struct ng_member *member, uint32_t number)
@@ -313,6 +317,18 @@ static enum ng_mode gate_mode(const struct ng_member *member)
 	}
 }
 
+/* Each setting begins a stretch of its own. Calls that are only to be counted are not told. */
+static uint32_t next_stretch(struct ng_member *member)
+{
+	const struct ng_settings *settings = &member->settings;
+
+	if (!member->context.weigher || (settings->mode == NG_MODE_COUNT && !settings->record))
+		return 0;
+	if (!++member->stretch)
+		member->stretch = 1;
+	return member->stretch;
+}
+
 static void set_gate(struct ng_member *member)
 {
 	struct ng_gate *gate = member->gate;
@@ -326,6 +342,7 @@ static void set_gate(struct ng_member *member)
 	ng_gate_set(gate, &(struct ng_gate_setting){.mode = mode,
 				  .lease_until_ns = member->lease_until_ns,
 				  .events = member->settings.events,
+				  .records = next_stretch(member),
 				  .count_limited = !member->governor.must_be_steady,
 				  .tokens = member->governor.plan.tokens});
 }

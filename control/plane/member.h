@@ -89,6 +89,9 @@ void ng_member_trip(struct ng_member *member, uint64_t now_ns);
 /** A job of its own has been run. */
 void ng_member_collect(struct ng_member *member, struct ng_job *job, uint64_t now_ns);
 
+/** Is this its process, in its image's life? @param process the site is not looked at */
+bool ng_member_is_of(const struct ng_member *member, const struct ng_count_key *process);
+
 /** Was this call made by this process, in this image's life, at one of the sites? */
 bool ng_member_owns(const struct ng_member *member, const struct ng_count_key *key);
 

@@ -67,6 +67,7 @@ struct ng_member {
 	uint32_t exec_from, exec_before; /* its image's life, in terms of ng_count_key.exec_id */
 	uint32_t gate_index;
 	struct ng_gate *gate;
+	uint32_t stretch;	     /* as ng_gate.records */
 	bool gate_is_stale;	     /* other settings than when it was last written */
 	struct ng_settings settings; /* asked for … */
 	struct ng_settings before;   /* … and what holds again after burst and full */

@@ -21,6 +21,7 @@ struct ng_settings {
 	uint64_t events;     /* burst: calls after which it ends; 0: no such end */
 	double rate_ratio;   /* sampled: share of the time to be armed; 0: by the budget */
 	bool exact;	     /* count: over the budget, report it and go on counting */
+	bool record;	     /* count: keep the newest calls with their stacks, too */
 	bool follow_forks;   /* children become targets too */
 };
 

@@ -42,7 +42,7 @@ struct ng_weigher {
 	size_t window_count;
 	size_t window_room;
 	size_t waiting_bytes;
-	struct ng_weigher_losses losses;
+	struct ng_weigher_losses losses; /* which others may look at: relaxed */
 };
 
 struct ng_weigher *ng_weigher_new(ng_weigher_on_call on_call, void *context)
@@ -55,6 +55,11 @@ struct ng_weigher *ng_weigher_new(ng_weigher_on_call on_call, void *context)
 	weigher->context = context;
 	cds_wfcq_init(&weigher->head, &weigher->tail);
 	return weigher;
+}
+
+static void lose(uint64_t *loss)
+{
+	__atomic_store_n(loss, *loss + 1, __ATOMIC_RELAXED);
 }
 
 static size_t bytes_of(const struct ng_call *call)
@@ -101,7 +106,7 @@ static void pass_on(
 			return;
 		}
 	}
-	weigher->losses.unweighed++;
+	lose(&weigher->losses.unweighed);
 }
 
 static void let_wait(
@@ -112,7 +117,7 @@ static void let_wait(
 		weigher->waiting_bytes + bytes <= NG_WEIGHER_BYTES_MAX ? malloc(bytes) : NULL;
 
 	if (!waiting) {
-		weigher->losses.full++;
+		lose(&weigher->losses.full);
 		return;
 	}
 	waiting->call = *call;
@@ -133,7 +138,7 @@ void ng_weigher_call(struct ng_weigher *weigher, const struct ng_call *call)
 	}
 	window = window_of(weigher, call->window);
 	if (!window)
-		weigher->losses.full++;
+		lose(&weigher->losses.full);
 	else if (window->told)
 		pass_on(weigher, window->told, call);
 	else
@@ -166,7 +171,7 @@ static void settle(struct ng_weigher *weigher, struct open_window *window)
 		if (window->told)
 			pass_on(weigher, window->told, &waiting->call);
 		else
-			weigher->losses.unweighed++;
+			lose(&weigher->losses.unweighed);
 		free(waiting);
 	}
 }
@@ -209,7 +214,9 @@ void ng_weigher_turn(struct ng_weigher *weigher, uint64_t now_ns, bool is_last)
 
 struct ng_weigher_losses ng_weigher_losses(const struct ng_weigher *weigher)
 {
-	return weigher->losses;
+	return (struct ng_weigher_losses){
+		.full = __atomic_load_n(&weigher->losses.full, __ATOMIC_RELAXED),
+		.unweighed = __atomic_load_n(&weigher->losses.unweighed, __ATOMIC_RELAXED)};
 }
 
 void ng_weigher_free(struct ng_weigher *weigher)

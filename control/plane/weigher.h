@@ -48,7 +48,7 @@ void ng_weigher_window(
 /** Passes on the calls of windows that were told of. @param is_last whatever still waits is lost */
 void ng_weigher_turn(struct ng_weigher *weigher, uint64_t now_ns, bool is_last);
 
-/** Calls that were not passed on. By the reader, or after it. */
+/** Calls that were not passed on so far; from any thread. */
 struct ng_weigher_losses {
 	uint64_t full;	    /* too many waited, or memory was out */
 	uint64_t unweighed; /* nothing was told of their window, or of their thread in it */

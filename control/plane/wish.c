@@ -78,6 +78,8 @@ int ng_wish_check(const struct ng_wish *wish, struct ng_diag *diag)
 		error = check_belongs(wish, wish->has_rate, "a rate", NG_MODE_SAMPLED, diag);
 	if (!error)
 		error = check_belongs(wish, settings->exact, "exact", NG_MODE_COUNT, diag);
+	if (!error)
+		error = check_belongs(wish, settings->record, "record", NG_MODE_COUNT, diag);
 	return error;
 }
 
@@ -91,6 +93,7 @@ struct ng_settings ng_wish_apply(const struct ng_wish *wish, const struct ng_set
 		settings.events = 0;
 		settings.rate_ratio = 0;
 		settings.exact = false;
+		settings.record = false;
 	}
 	if (wish->has_budget)
 		settings.budget_ratio = wish->settings.budget_ratio;
@@ -102,6 +105,8 @@ struct ng_settings ng_wish_apply(const struct ng_wish *wish, const struct ng_set
 		settings.rate_ratio = wish->settings.rate_ratio;
 	if (wish->has_exact)
 		settings.exact = wish->settings.exact;
+	if (wish->has_record)
+		settings.record = wish->settings.record;
 	if (wish->has_follow_forks)
 		settings.follow_forks = wish->settings.follow_forks;
 	return settings;

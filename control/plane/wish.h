@@ -21,6 +21,7 @@ struct ng_wish {
 	bool has_events;
 	bool has_rate;
 	bool has_exact;
+	bool has_record;
 	bool has_follow_forks;
 };
 
@@ -30,8 +31,8 @@ int ng_budget_check(double budget_ratio, struct ng_diag *diag);
 /**
  * Is each thing that is given within its bounds, and do they go together? Pure.
  *
- * `events` goes with burst only, `rate` with sampled, `exact` with count; a lease of 0 means "until
- * told otherwise", which burst and full cannot have.
+ * `events` goes with burst only, `rate` with sampled, `exact` and `record` with count; a lease of 0
+ * means "until told otherwise", which burst and full cannot have.
  *
  * @return 0; -ERANGE out of bounds; -EINVAL they do not go together
  */
@@ -40,8 +41,8 @@ int ng_wish_check(const struct ng_wish *wish, struct ng_diag *diag);
 /**
  * What holds when a checked wish is laid over settings. Pure.
  *
- * With a mode, everything that belongs to the mode before goes: lease, events, rate, exact. burst
- * and full get the default lease where none is given.
+ * With a mode, everything that belongs to the mode before goes: lease, events, rate, exact, record.
+ * burst and full get the default lease where none is given.
  */
 struct ng_settings ng_wish_apply(const struct ng_wish *wish, const struct ng_settings *base);
 

@@ -26,6 +26,7 @@ int ng_call_read(const void *data, size_t size_bytes, struct ng_call *ret_call)
 		.tid = record->tid,
 		.goroutine = record->goroutine,
 		.window = record->window,
+		.stretch = record->stretch,
 		.frames = frames,
 		.depth = depth};
 	return 0;

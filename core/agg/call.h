@@ -15,6 +15,7 @@ struct ng_call {
 	uint32_t tid;
 	uint64_t goroutine; /* its id; 0: not known, or none */
 	uint32_t window;    /* serial number of the window it was hit in; 0: in none */
+	uint32_t stretch;   /* of its gate's time: of another one there may be calls between */
 	const uint64_t
 		*frames; /* innermost first: the site, then return addresses; in the record */
 	size_t depth;	 /* 0 where the stack could not be read */
