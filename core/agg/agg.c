@@ -145,7 +145,7 @@ static struct ng_agg_entry *find_entry(struct ng_agg *agg, const struct ng_agg_c
 	return ng_agg_entry_of(node);
 }
 
-int ng_agg_add(struct ng_agg_reader *reader, const struct ng_agg_call *call)
+int ng_agg_add(struct ng_agg_reader *reader, const struct ng_agg_call *call, uint32_t *ret_stack)
 {
 	struct ng_agg *agg = reader->agg;
 	struct ng_agg_entry *entry;
@@ -157,6 +157,8 @@ int ng_agg_add(struct ng_agg_reader *reader, const struct ng_agg_call *call)
 	if (!entry)
 		entry = agg->overflow;
 	ng_agg_sum_bump(&reader->sums[entry->number], call->cost_ns, call->weight);
+	if (ret_stack)
+		*ret_stack = entry->number;
 	/* Last: who removes acquires it, and with it all that was done to entries here. */
 	ng_agg_sum_bump(&reader->taken, call->cost_ns, call->weight);
 	urcu_memb_read_unlock();

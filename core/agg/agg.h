@@ -93,10 +93,12 @@ struct ng_agg_call {
  * A stack that several readers bring first at the same time holds room for each of them for a
  * moment, so right below the caps a call may overflow that would have found room a moment later.
  *
+ * @param ret_stack the number of its stack, as in ng_agg_row, until its target is removed; where it
+ * overflowed, one that no row has. May be NULL
  * @return 0; -EINVAL: deeper than NG_AGG_DEPTH_MAX, or of NG_AGG_ALL_TARGETS; then it is not taken
  * in
  */
-int ng_agg_add(struct ng_agg_reader *reader, const struct ng_agg_call *call);
+int ng_agg_add(struct ng_agg_reader *reader, const struct ng_agg_call *call, uint32_t *ret_stack);
 
 /**
  * Tells the time: windows move on where one of their slots is over. To be called about once a
@@ -117,6 +119,7 @@ enum ng_agg_view {
 struct ng_agg_row {
 	uint32_t target;
 	uint32_t function;
+	uint32_t stack;		/* as ng_agg_add() told it */
 	const uint64_t *frames; /* the snapshot's */
 	size_t depth;
 	struct ng_agg_sum sum;

@@ -66,8 +66,11 @@ static void add_row(
 	memcpy(snapshot->frames + filling->frame_count, entry->frames,
 		depth * sizeof(*entry->frames));
 	filling->frame_count += depth;
-	snapshot->rows[snapshot->count++] = (struct ng_agg_row){
-		.target = entry->target, .function = entry->function, .depth = depth, .sum = *sum};
+	snapshot->rows[snapshot->count++] = (struct ng_agg_row){.target = entry->target,
+		.function = entry->function,
+		.stack = entry->number,
+		.depth = depth,
+		.sum = *sum};
 }
 
 /* By the control lock. */

@@ -291,6 +291,16 @@ int ng_trace_write(struct ng_trace *trace, const struct ng_trace_event *event, s
 	return trace->totals.ended_by ? error : 0;
 }
 
+int ng_trace_gap(struct ng_trace *trace, uint64_t from_ns, uint64_t to_ns, struct ng_diag *diag)
+{
+	int error = prepare(trace, diag);
+
+	if (error)
+		return error;
+	error = trace->writer->gap(trace->state, from_ns, to_ns);
+	return error ? ng_diag_set(diag, error, "no memory for a gap of the trace") : 0;
+}
+
 int ng_trace_flush(struct ng_trace *trace, struct ng_diag *diag)
 {
 	int error = prepare(trace, diag);

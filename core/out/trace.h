@@ -26,6 +26,8 @@
 
 #define NG_TRACE_NO_STACK 0
 
+#define NG_TRACE_FRAMES_MAX 1024 /* of a stack that is sure to be written whole */
+
 #define NG_TRACE_SEGMENT_MIN_BYTES (64u << 10)
 #define NG_TRACE_SEGMENTS_MAX	   100000u
 
@@ -122,6 +124,13 @@ int ng_trace_open(
  */
 int ng_trace_write(
 	struct ng_trace *trace, const struct ng_trace_event *event, struct ng_diag *diag);
+
+/**
+ * Marks a stretch of time in which nobody looked: there may have been calls between these two.
+ *
+ * @return 0; -ENOMEM; as ng_trace_write()
+ */
+int ng_trace_gap(struct ng_trace *trace, uint64_t from_ns, uint64_t to_ns, struct ng_diag *diag);
 
 /** Counts events as lost that never came here; the trace tells it where it stands then. */
 void ng_trace_lose(struct ng_trace *trace, const char *cause, uint64_t events);

@@ -146,6 +146,16 @@ static int add(void *state, const struct ng_trace_event *event)
 	return error;
 }
 
+static int gap(void *state, uint64_t from_ns, uint64_t to_ns)
+{
+	const struct ng_ctf_record_head head = {.id = NG_CTF_GAP, .time_ns = from_ns};
+	const uint64_t gap_ns = to_ns - from_ns;
+	struct ctf *ctf = state;
+
+	return ng_ctf_hold(
+		&ctf->stream.held, from_ns, &head, sizeof(head), &gap_ns, sizeof(gap_ns));
+}
+
 static int begin_file(void *state, uint32_t segment)
 {
 	(void)segment; /* packets are numbered */
@@ -222,6 +232,7 @@ const struct ng_trace_writer ng_trace_ctf = {
 	.free = free_state,
 	.begin = begin_file,
 	.add = add,
+	.gap = gap,
 	.lose = lose,
 	.end = end_file,
 	.drop = drop,

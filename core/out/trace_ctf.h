@@ -16,6 +16,7 @@ enum {
 	NG_CTF_LATE_CALL,
 	NG_CTF_STACK,
 	NG_CTF_LOST,
+	NG_CTF_GAP,
 };
 
 /**

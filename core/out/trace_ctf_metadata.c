@@ -86,6 +86,8 @@ static const struct {
 	{NG_CTF_LOST, "lost",
 		"\t\tuint64_t events;\n"
 		"\t\tstring cause;\n"},
+	/* From its time on nobody looked for so long. */
+	{NG_CTF_GAP, "gap", "\t\tuint64_t gap_ns;\n"},
 };
 
 static void put_string(struct ng_buffer *out, const char *key, const char *text)

@@ -5,6 +5,7 @@
  *    and it is one since 1970, "pid", "exe", "function", "mode": null where not known}
  *   {"time_ns", "pid", "tid", "goroutine": number or null, "function",
  *    "stack": [{"function", "file", "line": null where not known}], innermost first}
+ *   {"gap_ns", "time_ns"}: for so long from then nobody looked
  *   {"lost": number, "cause": text, "time_ns"}: where it was noticed
  *   {"end": true, "is_last": bool, "segment_events", "events": so far, "lost": {cause: number}}
  *
@@ -201,6 +202,12 @@ static int begin(void *state, uint32_t segment)
 	return put_line(ndjson, header);
 }
 
+static int gap(void *state, uint64_t from_ns, uint64_t to_ns)
+{
+	return put_line(state, json_pack("{s:o, s:o}", "gap_ns", ng_json_number(to_ns - from_ns),
+				       "time_ns", ng_json_number(from_ns)));
+}
+
 static int lose(void *state, uint64_t time_ns, const char *cause, uint64_t events)
 {
 	return put_line(
@@ -300,6 +307,7 @@ const struct ng_trace_writer ng_trace_ndjson = {
 	.free = free_state,
 	.begin = begin,
 	.add = add,
+	.gap = gap,
 	.lose = lose,
 	.end = end,
 	.drop = drop,

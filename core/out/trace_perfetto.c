@@ -20,11 +20,15 @@ typedef Perfetto__Protos__InternedData message_interned;
 typedef Perfetto__Protos__DebugAnnotationName message_annotation_name;
 
 /* track_event.proto and builtin_clock.proto of Perfetto. */
+#define TYPE_SLICE_BEGIN  1u
+#define TYPE_SLICE_END	  2u
 #define TYPE_INSTANT	  3u
 #define CLOCK_OF_REALTIME 1u
 #define CLOCK_OF_EVENTS	  3u /* CLOCK_MONOTONIC */
 
-#define TRACK_OF_LOSSES (1ull << 62) /* beside those of threads and processes */
+/* Beside those of threads and processes. */
+#define TRACK_OF_LOSSES (1ull << 62)
+#define TRACK_OF_GAPS	(TRACK_OF_LOSSES + 1)
 
 enum annotation {
 	ANNOTATION_GOROUTINE = 1, /* iids */
@@ -132,13 +136,15 @@ static void need(struct ng_perfetto *perfetto, uint64_t time_ns)
 	perfetto->has_clock = true;
 }
 
+/* An instant, unless its type says otherwise. */
 static void put_event(struct ng_perfetto *perfetto, message_event *event, uint64_t time_ns)
 {
 	ng_perfetto_packet packet = PERFETTO__PROTOS__TRACE_PACKET__INIT;
 
+	if (!event->has_type)
+		event->type = TYPE_INSTANT;
 	event->has_type = true;
-	event->type = TYPE_INSTANT;
-	event->has_name_iid = true;
+	event->has_name_iid = event->type != TYPE_SLICE_END;
 	event->has_track_uuid = true;
 	packet.has_timestamp = true;
 	packet.timestamp = time_ns;
@@ -220,6 +226,25 @@ static int add(void *state, const struct ng_trace_event *event)
 	error = close_packets(perfetto, begin);
 	perfetto->events += !error;
 	return error;
+}
+
+static int gap(void *state, uint64_t from_ns, uint64_t to_ns)
+{
+	struct ng_perfetto *perfetto = state;
+	const size_t begin = open_packets(perfetto);
+	message_event from = PERFETTO__PROTOS__TRACK_EVENT__INIT;
+	message_event to = PERFETTO__PROTOS__TRACK_EVENT__INIT;
+
+	need(perfetto, from_ns);
+	ng_perfetto_track_named(perfetto, TRACK_OF_GAPS, "nowgate: nobody looked");
+	from.has_type = to.has_type = true;
+	from.type = TYPE_SLICE_BEGIN;
+	from.name_iid = ng_perfetto_name(perfetto, "gap");
+	from.track_uuid = to.track_uuid = TRACK_OF_GAPS;
+	put_event(perfetto, &from, from_ns);
+	to.type = TYPE_SLICE_END;
+	put_event(perfetto, &to, to_ns);
+	return close_packets(perfetto, begin);
 }
 
 static int lose(void *state, uint64_t time_ns, const char *cause, uint64_t events)
@@ -336,6 +361,7 @@ const struct ng_trace_writer ng_trace_perfetto = {
 	.free = free_state,
 	.begin = begin_file,
 	.add = add,
+	.gap = gap,
 	.lose = lose,
 	.end = end_file,
 	.drop = drop,

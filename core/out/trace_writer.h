@@ -41,11 +41,12 @@ struct ng_trace_writer {
 	int (*open)(const struct ng_trace_options *options, void **ret_state, struct ng_diag *diag);
 	void (*free)(void *state);
 
-	/* The next four add all of it or nothing. @return 0; -ENOMEM */
+	/* The next five add all of it or nothing. @return 0; -ENOMEM */
 
 	/** A file begins: what was defined in another one is not known there. */
 	int (*begin)(void *state, uint32_t segment);
 	int (*add)(void *state, const struct ng_trace_event *event);
+	int (*gap)(void *state, uint64_t from_ns, uint64_t to_ns);
 	/** @param time_ns of the latest event, or now */
 	int (*lose)(void *state, uint64_t time_ns, const char *cause, uint64_t events);
 	int (*end)(void *state, const struct ng_trace_end *end);
