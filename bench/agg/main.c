@@ -114,7 +114,7 @@ static void *run_reader(void *context)
 			if (is_mutex)
 				add_locked(&call);
 			else
-				(void)ng_agg_add(reader, &call);
+				(void)ng_agg_add(reader, &call, NULL);
 		}
 	}
 	work->ns = ng_clock_ns() - began_ns;
@@ -175,7 +175,7 @@ static void *add_many(void *context)
 			.target = 1, .function = 2, .frames = frames, .depth = DEPTH, .weight = 1};
 
 		make_stack(i, frames);
-		(void)ng_agg_add(reader, &call);
+		(void)ng_agg_add(reader, &call, NULL);
 	}
 	ng_agg_reader_unregister(reader);
 	return NULL;

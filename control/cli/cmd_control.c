@@ -8,7 +8,9 @@
 #include <time.h>
 
 #include "control/cli/options.h"
+#include "control/cli/snapshot.h"
 #include "control/cli/status_print.h"
+#include "control/cli/trace_output.h"
 #include "control/daemon/client.h"
 #include "control/daemon/server.h"
 #include "core/base/clock.h"
@@ -16,6 +18,8 @@
 
 #define PID_MAX	 4194304 /* the kernel's PID_MAX_LIMIT */
 #define WATCH_NS NG_NS_PER_S
+
+#define BURST_LOOK_NS (20 * NG_NS_PER_MS)
 
 static const char attach_help[] =
 	"Has the daemon trace processes: those that there are, and those that come.\n"
@@ -33,7 +37,7 @@ static const char attach_help[] =
 	"      --mode MODE      off, count, sampled (default), burst or full\n"
 	"      --budget SHARE   of each target's CPU time, such as 1% (default) or 1/1000\n"
 	"      --follow-forks   children become targets too\n"
-	"      --for, --events, --rate, --exact: see `nowgate mode --help`\n"
+	"      --for, --events, --rate, --exact, --record: see `nowgate mode --help`\n"
 	"      --socket PATH    the daemon's, default " NG_SOCKET_PATH "\n"
 	"      --json           print the answer as JSON\n"
 	"  -h, --help\n"
@@ -70,6 +74,12 @@ static const char mode_help[] =
 	"      --rate SHARE     sampled: share of the time to be armed, instead of by the budget\n"
 	"      --budget SHARE   of each target's CPU time, such as 1%\n"
 	"      --exact          count: go on over the budget, and report it\n"
+	"      --record         count: keep the newest calls for `nowgate snapshot`, as other "
+	"modes "
+	"do\n"
+	"  -o, --output PATH    burst, with -p: wait for its end, and write its calls and those "
+	"before\n"
+	"      --format FORMAT  of that: see `nowgate snapshot --help`\n"
 	"      --socket PATH, --json, -h, --help: as with `nowgate attach`\n"
 	"\n"
 	"Exit status: 0 done; 1 failed; 2 usage; 3 no daemon; 4 denied; 5 refused; 6 nothing "
@@ -101,8 +111,11 @@ enum option_index {
 	OPTION_EVENTS,
 	OPTION_RATE,
 	OPTION_EXACT,
+	OPTION_RECORD,
 	OPTION_FOLLOW,
 	OPTION_WATCH,
+	OPTION_OUTPUT,
+	OPTION_FORMAT,
 	OPTION_SOCKET,
 	OPTION_JSON,
 	OPTION_HELP,
@@ -123,7 +136,10 @@ static const struct ng_option option_table[OPTION_COUNT] = {
 	[OPTION_EVENTS] = {0, "events", NG_OPTION_VALUE, false},
 	[OPTION_RATE] = {0, "rate", NG_OPTION_VALUE, false},
 	[OPTION_EXACT] = {0, "exact", NG_OPTION_FLAG, false},
+	[OPTION_RECORD] = {0, "record", NG_OPTION_FLAG, false},
 	[OPTION_FOLLOW] = {0, "follow-forks", NG_OPTION_FLAG, false},
+	[OPTION_OUTPUT] = {'o', "output", NG_OPTION_VALUE, false},
+	[OPTION_FORMAT] = {0, "format", NG_OPTION_VALUE, false},
 	[OPTION_WATCH] = {0, "watch", NG_OPTION_FLAG, false},
 	[OPTION_SOCKET] = {0, "socket", NG_OPTION_VALUE, false},
 	[OPTION_JSON] = {0, "json", NG_OPTION_FLAG, false},
@@ -137,6 +153,8 @@ struct control {
 	struct ng_request request;
 	const char *socket_path;
 	bool json, watch, help_wanted;
+	const char *output, *format; /* mode burst: where its calls are written; NULL: nowhere */
+	struct ng_snapshot snapshot; /* then */
 };
 
 #define BIT(option) (1u << (option))
@@ -146,7 +164,7 @@ struct control {
 #define COMMON (BIT(OPTION_SOCKET) | BIT(OPTION_JSON) | BIT(OPTION_HELP))
 #define SETTING                                                                                    \
 	(BIT(OPTION_BUDGET) | BIT(OPTION_FOR) | BIT(OPTION_EVENTS) | BIT(OPTION_RATE) |            \
-		BIT(OPTION_EXACT))
+		BIT(OPTION_EXACT) | BIT(OPTION_RECORD))
 
 /* Which options a command takes. */
 static unsigned int options_of(enum ng_op op)
@@ -158,7 +176,8 @@ static unsigned int options_of(enum ng_op op)
 	case NG_OP_DETACH:
 		return SELECTING | COMMON | BIT(OPTION_ALL);
 	case NG_OP_MODE:
-		return SELECTING | COMMON | SETTING | BIT(OPTION_ALL);
+		return SELECTING | COMMON | SETTING | BIT(OPTION_ALL) | BIT(OPTION_OUTPUT) |
+		       BIT(OPTION_FORMAT);
 	default:
 		return SELECTING | COMMON | BIT(OPTION_WATCH);
 	}
@@ -266,6 +285,9 @@ static int take_setting(struct control *control, int index, const char *value)
 	case OPTION_EXACT:
 		wish->has_exact = wish->settings.exact = true;
 		return 0;
+	case OPTION_RECORD:
+		wish->has_record = wish->settings.record = true;
+		return 0;
 	default:
 		wish->has_follow_forks = wish->settings.follow_forks = true;
 		return 0;
@@ -291,6 +313,12 @@ static int take_option(struct control *control, int index, const char *value)
 	case OPTION_WATCH:
 		control->watch = true;
 		return 0;
+	case OPTION_OUTPUT:
+		control->output = value;
+		return 0;
+	case OPTION_FORMAT:
+		control->format = value;
+		return 0;
 	case OPTION_HELP:
 		control->help_wanted = true;
 		return 0;
@@ -299,7 +327,25 @@ static int take_option(struct control *control, int index, const char *value)
 	}
 }
 
-static int check(const struct control *control)
+static int check_output(struct control *control)
+{
+	const struct ng_request *request = &control->request;
+
+	if (!control->output && !control->format)
+		return 0;
+	if (request->wish.settings.mode != NG_MODE_BURST || !request->select.pid)
+		return ng_complain_usage(control->command,
+			"--output goes with burst of one process, by --pid: others are looked at "
+			"by "
+			"`nowgate snapshot`");
+	control->snapshot = (struct ng_snapshot){.command = control->command,
+		.socket_path = control->socket_path,
+		.pid = request->select.pid};
+	return ng_trace_output(
+		control->command, control->output, control->format, &control->snapshot.trace);
+}
+
+static int check(struct control *control)
 {
 	const struct ng_request *request = &control->request;
 	struct ng_diag diag = NG_DIAG_INIT;
@@ -313,7 +359,7 @@ static int check(const struct control *control)
 			request->op == NG_OP_ATTACH ? "" : ", or --all");
 	if (ng_wish_check(&request->wish, &diag))
 		return ng_complain_usage(control->command, "%s", diag.text);
-	return 0;
+	return check_output(control);
 }
 
 /* @return 0, or the exit code */
@@ -394,6 +440,34 @@ static int ask_once(const struct control *control)
 	return code;
 }
 
+/* Waits until the burst is over, and has what came of it written, and what came before. */
+static int write_burst(struct control *control)
+{
+	const struct timespec pause = {.tv_nsec = BURST_LOOK_NS};
+	const struct ng_request status = {
+		.op = NG_OP_STATUS, .select = {.pid = control->request.select.pid}};
+	struct ng_diag diag = NG_DIAG_INIT;
+	bool is_over = false;
+	int code = 0;
+
+	while (!is_over && !code) {
+		json_t *answer = NULL;
+		const char *mode;
+
+		(void)nanosleep(&pause, NULL); /* cut short: the next one is early */
+		code = (int)ng_client_request(control->socket_path, &status, &answer, &diag);
+		mode = json_string_value(json_object_get(
+			json_array_get(json_object_get(answer, "targets"), 0), "mode"));
+		is_over = !mode || strcmp(mode, ng_mode_name(NG_MODE_BURST)) != 0;
+		json_decref(answer);
+	}
+	if (code) {
+		fprintf(stderr, "nowgate %s: %s\n", control->command, diag.text);
+		return code;
+	}
+	return ng_snapshot_write(&control->snapshot);
+}
+
 static int run(struct control *control, int argc, char **argv)
 {
 	const struct timespec pause = {.tv_sec = WATCH_NS / NG_NS_PER_S};
@@ -403,6 +477,8 @@ static int run(struct control *control, int argc, char **argv)
 		code = ng_print_help(control->help);
 	} else if (!code) {
 		code = ask_once(control);
+		if (!code && control->output)
+			code = write_burst(control);
 		while (control->watch && !code) {
 			(void)nanosleep(&pause, NULL); /* cut short: the next one is early */
 			code = ask_once(control);

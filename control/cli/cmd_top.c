@@ -8,18 +8,17 @@
 
 #include <ncurses.h> /* names of keys */
 
+#include "control/cli/json_get.h"
 #include "control/cli/options.h"
 #include "control/cli/top_model.h"
 #include "control/cli/top_screen.h"
 #include "control/daemon/client.h"
-#include "control/daemon/recording.h"
 #include "control/daemon/server.h"
 #include "core/base/clock.h"
 
 #define COMMAND	      "top"
 #define LOOK_NS	      NG_NS_PER_S
 #define KEY_MS	      100
-#define CALLERS_S     2 /* of a recording; then comes the next one */
 #define KEY_ESCAPE    27
 #define KEY_INTERRUPT 3 /* ^C */
 #define MESSAGE_BYTES NG_DIAG_SIZE
@@ -35,9 +34,9 @@ static const char help[] =
 	"      --socket PATH  the daemon's, default " NG_SOCKET_PATH "\n"
 	"  -h, --help\n"
 	"\n"
-	"Keys: Up, Down, PageUp, PageDown select; Enter shows who calls in that process, by "
-	"sampled\n"
-	"recordings within its budget once more; t orders by rate, cost or pid; s, c, o, b, f set\n"
+	"Keys: Up, Down, PageUp, PageDown select; Enter shows who called in that process in the "
+	"last\n"
+	"minute; t orders by rate, cost or pid; s, c, o, b, f set\n"
 	"its mode (sampled, count, off, burst, full: f twice); + and - double and halve its "
 	"budget;\n"
 	"q ends it. ~ before a rate: an estimate; NOW and MIN: what tracing takes of its CPU "
@@ -69,7 +68,6 @@ struct top_run {
 	struct ng_top top;
 	struct ng_top_view view;
 	struct ng_top_callers callers;
-	struct ng_recording *recording; /* NULL: none is under way */
 	char message[MESSAGE_BYTES];
 	bool full_is_asked; /* once: the next f means it */
 	bool is_over;
@@ -203,27 +201,26 @@ static void change_budget(struct top_run *run, double factor)
 		change_mode(run, mode, row->budget_ratio * factor);
 }
 
-static void record(struct top_run *run)
+/* What goes wrong is said; the next look may find more. */
+static void look_at_callers(struct top_run *run)
 {
 	const struct ng_top_row *row = selected_row(run);
-	struct ng_recording_options options = {.seconds = CALLERS_S, .as_json = true};
-	const char *functions[NG_RECORDING_FUNCTIONS_MAX];
-	const json_t *function;
-	size_t i;
+	struct ng_request request = {.op = NG_OP_CALLERS};
+	struct ng_diag diag = NG_DIAG_INIT;
+	json_t *answer = NULL;
 
 	if (!row)
 		return;
-	options.pid = row->pid;
-	options.budget_ratio = row->budget_ratio;
-	options.functions = functions;
-	json_array_foreach(row->functions, i, function)
-	{
-		if (options.function_count < NG_RECORDING_FUNCTIONS_MAX)
-			functions[options.function_count++] =
-				json_string_value(json_object_get(function, "name"));
+	request.select.pid = row->pid;
+	if (ng_client_request(run->socket_path, &request, &answer, &diag)) {
+		say(run, diag.text);
+		return;
 	}
-	if (ng_recording_start(&options, &run->recording, &run->diag))
-		say(run, run->diag.text);
+	run->view.callers_s = ng_json_real(answer, "seconds");
+	run->message[0] = '\0';
+	if (ng_top_callers_take(&run->callers, answer))
+		say(run, "what the daemon answered cannot be read");
+	json_decref(answer);
 }
 
 static void begin_callers(struct top_run *run)
@@ -232,46 +229,14 @@ static void begin_callers(struct top_run *run)
 		return;
 	run->message[0] = '\0';
 	run->view.callers = &run->callers;
-	run->view.callers_s = 0;
-	record(run);
+	look_at_callers(run);
 }
 
 static void end_callers(struct top_run *run)
 {
-	ng_recording_free(run->recording);
-	run->recording = NULL;
 	ng_top_callers_release(&run->callers);
 	run->view.callers = NULL;
 	run->message[0] = '\0';
-}
-
-/* Adds what was recorded, and records on; where that failed it is said, and no more tried. */
-static void take_callers(struct top_run *run)
-{
-	json_t *recording;
-	char *bytes = NULL;
-	size_t length;
-	int error;
-
-	if (!run->recording)
-		return;
-	error = ng_recording_take(run->recording, &bytes, &length, &run->diag);
-	if (error == -EAGAIN)
-		return;
-	ng_recording_free(run->recording);
-	run->recording = NULL;
-	if (error) {
-		say(run, run->diag.text);
-		return;
-	}
-	recording = json_loadb(bytes, length, 0, NULL);
-	free(bytes);
-	if (ng_top_callers_add(&run->callers, recording))
-		say(run, "the recording cannot be read");
-	else
-		run->view.callers_s += CALLERS_S;
-	json_decref(recording);
-	record(run);
 }
 
 static void take_caller_key(struct top_run *run, int key)
@@ -353,7 +318,6 @@ static int show(struct top_run *run)
 	while (!code && !run->is_over) {
 		int key;
 
-		take_callers(run);
 		run->view.message = run->message;
 		ng_top_screen_draw(&run->top, &run->view);
 		key = ng_top_screen_key(KEY_MS);
@@ -365,6 +329,8 @@ static int show(struct top_run *run)
 			take_target_key(run, key);
 		if (ng_clock_ns() >= look_ns) {
 			code = look(run);
+			if (!code && run->view.callers)
+				look_at_callers(run);
 			look_ns = ng_clock_ns() + LOOK_NS;
 		}
 	}

@@ -13,6 +13,7 @@
 #include "control/cli/options.h"
 #include "control/cli/run.h"
 #include "control/cli/targets.h"
+#include "control/cli/trace_output.h"
 #include "control/plane/named_stacks.h"
 #include "control/plane/spool.h"
 #include "control/target/process.h"
@@ -40,15 +41,8 @@ static const char help[] =
 	"      --exe PATH       every process that runs this file, now and started later\n"
 	"  -- COMMAND ARG...    from its first instruction to its end, its children too\n"
 	"  -f, --func FUNC      as `nowgate stat` has it; again for more. Default: time.Now\n"
-	"  -d, --duration TIME  such as 1s; default: until the targets end, or ^C\n"
-	"  -o, --output PATH    for CTF a directory that is new or empty, else a file; - is "
-	"stdout\n"
-	"      --format FORMAT  ctf:      for babeltrace2 and Trace Compass\n"
-	"                       perfetto: for ui.perfetto.dev\n"
-	"                       ndjson:   a JSON object a line\n"
-	"                       Default: by PATH's ending (.pftrace, .perfetto-trace, .ndjson; - "
-	"is\n"
-	"                       ndjson), else ctf\n"
+	"  -d, --duration TIME  such as 1s; default: until the targets end, or "
+	"^C\n" NG_TRACE_OUTPUT_HELP
 	"      --segment SIZE   begin a new file at each SIZE, such as 64M; each can be read "
 	"alone\n"
 	"      --keep N         keep only the newest N files, 2 or more\n"
@@ -86,22 +80,12 @@ static const struct ng_option option_table[] = {
 	[OPTION_HELP] = {'h', "help", NG_OPTION_FLAG, false},
 };
 
-static const struct {
-	const char *name;
-	enum ng_trace_format format;
-	const char *endings[2]; /* of names that mean it */
-} formats[] = {
-	{"ctf", NG_TRACE_CTF, {NULL, NULL}},
-	{"perfetto", NG_TRACE_PERFETTO, {".pftrace", ".perfetto-trace"}},
-	{"ndjson", NG_TRACE_NDJSON, {".ndjson", "-"}},
-};
-
 /* One run of the command. */
 struct trace_run {
 	struct ng_targets targets;
 	uint64_t duration_ns; /* 0: no end */
 	const char *output;
-	bool has_format;
+	const char *format; /* NULL: by the output's name */
 	struct ng_trace_options trace_options;
 	bool help;
 	struct ng_run_options options;
@@ -114,18 +98,6 @@ struct trace_run {
 	int ended_by;		       /* 0, or what the trace ended with */
 	struct ng_diag diag;
 };
-
-static int set_format(struct trace_run *run, const char *name)
-{
-	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
-		if (!strcmp(name, formats[i].name)) {
-			run->trace_options.format = formats[i].format;
-			run->has_format = true;
-			return 0;
-		}
-	}
-	return ng_complain_usage(COMMAND, "--format %s: it can be ctf, perfetto or ndjson", name);
-}
 
 static int set_segment(struct trace_run *run, const char *text)
 {
@@ -163,9 +135,10 @@ static int set_option(int index, const char *value, void *context)
 		return ng_option_duration(COMMAND, "duration", value, &run->duration_ns);
 	case OPTION_OUTPUT:
 		run->output = value;
-		return *value ? 0 : ng_complain_usage(COMMAND, "--output needs a name");
+		return 0;
 	case OPTION_FORMAT:
-		return set_format(run, value);
+		run->format = value;
+		return 0;
 	case OPTION_SEGMENT:
 		return set_segment(run, value);
 	case OPTION_KEEP:
@@ -176,45 +149,18 @@ static int set_option(int index, const char *value, void *context)
 	}
 }
 
-static bool ends_with(const char *text, const char *ending)
-{
-	const size_t length = strlen(text), ending_length = strlen(ending);
-
-	return length >= ending_length && !strcmp(text + length - ending_length, ending);
-}
-
-/* By what the output is called. */
-static enum ng_trace_format usual_format(const char *output)
-{
-	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
-		for (size_t k = 0; k < 2 && formats[i].endings[k]; k++) {
-			if (ends_with(output, formats[i].endings[k]))
-				return formats[i].format;
-		}
-	}
-	return NG_TRACE_CTF;
-}
-
 static int check_output(struct trace_run *run)
 {
 	struct ng_trace_options *options = &run->trace_options;
-	const bool is_stdout = run->output && !strcmp(run->output, "-");
+	int code = ng_trace_output(COMMAND, run->output, run->format, options);
 
-	if (!run->output)
-		return ng_complain_usage(
-			COMMAND, "where is it to be written? Name a directory or file by --output");
-	if (!run->has_format)
-		options->format = usual_format(run->output);
-	if (is_stdout && options->format == NG_TRACE_CTF)
-		return ng_complain_usage(
-			COMMAND, "--output -: CTF needs a directory; stdout takes the others");
-	if (is_stdout && options->segment_bytes)
+	if (code)
+		return code;
+	if (!options->path && options->segment_bytes)
 		return ng_complain_usage(COMMAND, "--segment goes with files, not with stdout");
 	if (options->is_ring && !options->segment_bytes)
 		return ng_complain_usage(
 			COMMAND, "--keep goes with --segment, which says how long files are");
-	options->path = is_stdout ? NULL : run->output;
-	options->fd = STDOUT_FILENO;
 	return 0;
 }
 

@@ -22,6 +22,7 @@ static const struct {
 	{"attach", ng_cmd_attach, "have the daemon trace processes, now and to come"},
 	{"detach", ng_cmd_detach, "end that"},
 	{"mode", ng_cmd_mode, "change how attached processes are traced"},
+	{"snapshot", ng_cmd_snapshot, "the newest calls that the daemon keeps of a process"},
 	{"status", ng_cmd_status, "what the daemon traces, how, and what it costs"},
 	{"top", ng_cmd_top, "the same live, and who calls in one of them"},
 };

@@ -2,11 +2,14 @@
 
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "control/cli/json_get.h"
 #include "core/base/clock.h"
+
+#define ADDRESS_SIZE 24
 
 void ng_top_release(struct ng_top *top)
 {
@@ -173,19 +176,19 @@ void ng_top_callers_release(struct ng_top_callers *callers)
 	*callers = (struct ng_top_callers){.items = NULL};
 }
 
-/* The frame that called what is traced: the innermost one is in that itself. @return NULL: not
- * known
- */
-static const json_t *caller_frame(const json_t *stack, const json_t *frames)
-{
-	const json_t *index = json_array_get(json_object_get(stack, "frames"), 1);
-
-	return index ? json_array_get(frames, (size_t)json_integer_value(index)) : NULL;
-}
-
 static bool is_same(const char *a, const char *b)
 {
 	return a == b || (a && b && !strcmp(a, b));
+}
+
+static const char *address_text(const json_t *frame, char room[ADDRESS_SIZE])
+{
+	const json_int_t address = json_integer_value(json_object_get(frame, "address"));
+
+	if (!address)
+		return "(no caller known)";
+	(void)snprintf(room, ADDRESS_SIZE, "0x%llx", (unsigned long long)address);
+	return room;
 }
 
 /* @return NULL: no memory */
@@ -194,10 +197,11 @@ static struct ng_top_caller *caller_of(struct ng_top_callers *callers, const jso
 	const char *function = json_string_value(json_object_get(frame, "function"));
 	const char *file = json_string_value(json_object_get(frame, "file"));
 	const unsigned int line = (unsigned int)ng_json_real(frame, "line");
+	char room[ADDRESS_SIZE];
 	struct ng_top_caller *grown;
 
 	if (!function)
-		function = frame ? ng_json_text(frame, "address") : "(no caller known)";
+		function = address_text(frame, room);
 	for (size_t i = 0; i < callers->count; i++) {
 		struct ng_top_caller *caller = &callers->items[i];
 
@@ -230,22 +234,22 @@ static int compare_callers(const void *a, const void *b)
 	return strcmp(first->function, second->function);
 }
 
-int ng_top_callers_add(struct ng_top_callers *callers, const json_t *recording)
+int ng_top_callers_take(struct ng_top_callers *callers, const json_t *answer)
 {
-	const json_t *frames = json_object_get(recording, "frames");
-	const json_t *stacks = json_object_get(recording, "stacks"), *stack;
+	const json_t *list = json_object_get(answer, "callers"), *frame;
 	size_t i;
 
-	if (!json_is_array(frames) || !json_is_array(stacks))
+	if (!json_is_array(list))
 		return -EINVAL;
-	json_array_foreach(stacks, i, stack)
+	ng_top_callers_release(callers);
+	json_array_foreach(list, i, frame)
 	{
-		struct ng_top_caller *caller = caller_of(callers, caller_frame(stack, frames));
+		struct ng_top_caller *caller = caller_of(callers, frame);
 
 		if (!caller)
 			return -ENOMEM;
-		caller->calls += ng_json_real(stack, "calls");
-		callers->calls += ng_json_real(stack, "calls");
+		caller->calls += ng_json_real(frame, "calls");
+		callers->calls += ng_json_real(frame, "calls");
 	}
 	if (callers->count)
 		qsort(callers->items, callers->count, sizeof(*callers->items), compare_callers);

@@ -80,7 +80,8 @@ struct ng_top_callers {
 
 void ng_top_callers_release(struct ng_top_callers *callers);
 
-/** Adds what a recording (`record --json`) has found. @return 0; -EINVAL it is none; -ENOMEM */
-int ng_top_callers_add(struct ng_top_callers *callers, const json_t *recording);
+/** Takes what `callers` answered, in place of what there is. @return 0; -EINVAL it is none; -ENOMEM
+ */
+int ng_top_callers_take(struct ng_top_callers *callers, const json_t *answer);
 
 #endif

@@ -218,7 +218,7 @@ static void draw_callers(const struct ng_top *top, const struct ng_top_view *vie
 		put_line(HEADING + i, A_NORMAL, line);
 	}
 	if (!callers->count)
-		put_line(HEADING, A_NORMAL, "recording, within the target's budget …");
+		put_line(HEADING, A_NORMAL, "no call of the last minute is known");
 }
 
 void ng_top_screen_draw(const struct ng_top *top, struct ng_top_view *view)

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "control/daemon/daemon_config.h"
+#include "control/daemon/daemon_flight.h"
 #include "control/daemon/daemon_http.h"
 #include "control/daemon/daemon_requests.h"
 #include "control/daemon/daemon_state.h"
@@ -123,7 +124,7 @@ static void take_signals(struct ng_daemon *daemon)
 
 static int open_all(struct ng_daemon *daemon, struct ng_diag *diag)
 {
-	const struct ng_fleet_options fleet = {.on_note = on_note, .context = daemon};
+	struct ng_fleet_options fleet = {.on_note = on_note, .context = daemon};
 	struct ng_server_options server = {.on_request = ng_daemon_on_request, .context = daemon};
 	int error = ng_daemon_load_config(daemon, &daemon->config, diag);
 
@@ -140,6 +141,8 @@ static int open_all(struct ng_daemon *daemon, struct ng_diag *diag)
 	if (!error)
 		error = ng_daemon_open_http(daemon, diag);
 	if (!error)
+		error = ng_daemon_open_flight(daemon, &fleet, diag);
+	if (!error)
 		error = ng_fleet_open(&fleet, &daemon->fleet, diag);
 	return error;
 }
@@ -149,6 +152,7 @@ static void close_all(struct ng_daemon *daemon)
 	ng_server_free(daemon->server);
 	ng_daemon_close_http(daemon);
 	ng_fleet_free(daemon->fleet);
+	ng_flight_free(daemon->flight);
 	ng_notify_close(&daemon->notify);
 	if (daemon->signal_fd >= 0)
 		close(daemon->signal_fd);
@@ -213,8 +217,11 @@ static int loop(struct ng_daemon *daemon, struct ng_diag *diag)
 		now_ns = ng_clock_ns();
 		if (now_ns >= daemon->triggers_ns)
 			ng_daemon_look_at_triggers(daemon, now_ns);
-		if (now_ns >= daemon->tidy_ns)
+		if (now_ns >= daemon->tidy_ns) {
 			ng_daemon_tidy_state(daemon, now_ns);
+			ng_daemon_tidy_flight(daemon);
+		}
+		ng_daemon_flight_turn(daemon, now_ns);
 	}
 	return error;
 }

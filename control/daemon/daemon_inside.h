@@ -18,6 +18,7 @@
 #include "control/daemon/triggers.h"
 #include "control/daemon/watchdog.h"
 #include "control/plane/fleet.h"
+#include "control/plane/flight.h"
 
 /** A section of the configuration, as it is attached. */
 struct daemon_section {
@@ -64,6 +65,7 @@ struct ng_daemon {
 	struct ng_config config;
 	struct ng_watchdog *watchdog;
 	struct ng_notify notify;
+	struct ng_flight *flight; /* NULL: the configuration wants none */
 	struct ng_fleet *fleet;
 	struct ng_server *server;
 	struct daemon_http http;
@@ -74,7 +76,8 @@ struct ng_daemon {
 	struct daemon_watched *watched;
 	size_t watched_count;
 	uint64_t triggers_ns; /* when rules are looked at next … */
-	uint64_t tidy_ns;     /* … and what is kept of processes */
+	uint64_t tidy_ns;     /* … and what is kept of processes … */
+	uint64_t flight_ns;   /* … and windows of callers move on */
 	uint64_t started_ns;
 	uint64_t unlogged; /* lines that the log had no room for */
 	bool ending;

@@ -9,6 +9,7 @@
 
 #include "control/daemon/access.h"
 #include "control/daemon/answers.h"
+#include "control/daemon/daemon_flight.h"
 #include "control/daemon/daemon_state.h"
 #include "control/target/process.h"
 
@@ -82,6 +83,10 @@ static int answer(struct ng_daemon *daemon, const struct daemon_asked *asked, js
 	case NG_OP_STATUS:
 		return ng_answer_status(
 			daemon->fleet, &asked->request->select, daemon->started_ns, ret_body);
+	case NG_OP_SNAPSHOT:
+		return ng_answer_snapshot(daemon, asked->request->select.pid, ret_body, diag);
+	case NG_OP_CALLERS:
+		return ng_answer_callers(daemon, asked->request->select.pid, ret_body, diag);
 	default:
 		*ret_body = json_pack("{s:s, s:i}", "version", NG_VERSION, "pid", (int)getpid());
 		return 0;
@@ -101,6 +106,10 @@ static int check_access(
 
 	if (error || !request->select.pid || request->op == NG_OP_STATUS)
 		return error;
+	/* What is kept of a process that has ended is root's. */
+	if (asked->peer->uid == 0 &&
+		(request->op == NG_OP_SNAPSHOT || request->op == NG_OP_CALLERS))
+		return 0;
 	error = ng_process_owner(request->select.pid, &owner);
 	if (error)
 		return ng_diag_set(diag, error, "there is no process %d", request->select.pid);
@@ -112,7 +121,8 @@ static void log_change(struct ng_daemon *daemon, const struct daemon_asked *aske
 {
 	char *line = NULL;
 
-	if (asked->request->op == NG_OP_STATUS || asked->request->op == NG_OP_PING)
+	if (asked->request->op == NG_OP_STATUS || asked->request->op == NG_OP_PING ||
+		asked->request->op == NG_OP_CALLERS)
 		return;
 	(void)ng_request_encode(asked->request, &line, NULL); /* out of memory: less is told */
 	ng_daemon_log(daemon, NG_LOG_INFO, "uid %u, pid %d: %s: %s", asked->peer->uid,

@@ -12,6 +12,8 @@ static const char *const op_names[NG_OPS] = {
 	[NG_OP_DETACH] = "detach",
 	[NG_OP_MODE] = "mode",
 	[NG_OP_STATUS] = "status",
+	[NG_OP_SNAPSHOT] = "snapshot",
+	[NG_OP_CALLERS] = "callers",
 };
 
 void ng_request_release(struct ng_request *request)
@@ -38,8 +40,10 @@ static int parse_op(json_t *root, enum ng_op *ret_op, struct ng_diag *diag)
 		*ret_op = (enum ng_op)op;
 		return 0;
 	}
-	return ng_diag_set(
-		diag, -EINVAL, "op is '%.64s', can be attach, detach, mode, status or ping", name);
+	return ng_diag_set(diag, -EINVAL,
+		"op is '%.64s', can be attach, detach, mode, status, snapshot, callers or "
+		"ping",
+		name);
 }
 
 static int parse_version(json_t *root, struct ng_diag *diag)
@@ -61,6 +65,8 @@ static const char *const op_keys[NG_OPS][6] = {
 	[NG_OP_DETACH] = {"v", "op", "select"},
 	[NG_OP_MODE] = {"v", "op", "select", "settings"},
 	[NG_OP_STATUS] = {"v", "op", "select"},
+	[NG_OP_SNAPSHOT] = {"v", "op", "select"},
+	[NG_OP_CALLERS] = {"v", "op", "select"},
 };
 
 /* What the members' own readers cannot know: what the operation needs of them. */
@@ -73,6 +79,8 @@ static int check_request(const struct ng_request *request, bool has_select, stru
 	if (request->op == NG_OP_ATTACH && request->select.all)
 		return ng_diag_set(diag, -EINVAL,
 			"attach cannot have all: name a pid, exe, comm, cgroup or uid");
+	if ((request->op == NG_OP_SNAPSHOT || request->op == NG_OP_CALLERS) && !request->select.pid)
+		return ng_diag_set(diag, -EINVAL, "%s is of one process: select needs a pid", op);
 	if (request->op != NG_OP_MODE)
 		return 0;
 	if (!request->wish.has_mode)
@@ -141,7 +149,7 @@ static int put(json_t *root, const char *key, json_t *value, struct ng_diag *dia
 static bool has_settings(const struct ng_wish *wish)
 {
 	return wish->has_mode || wish->has_budget || wish->has_lease || wish->has_events ||
-	       wish->has_rate || wish->has_exact || wish->has_follow_forks;
+	       wish->has_rate || wish->has_exact || wish->has_record || wish->has_follow_forks;
 }
 
 int ng_request_encode(const struct ng_request *request, char **ret_line, struct ng_diag *diag)

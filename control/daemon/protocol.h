@@ -26,12 +26,14 @@
 #define NG_ANSWER_BYTES_MAX  (64u << 20)
 
 enum ng_op {
-	NG_OP_PING = 0,	  /* {"v":1,"op":"ping"} */
-	NG_OP_ATTACH = 1, /* "select" (not "all"), perhaps "functions" and "settings" */
-	NG_OP_DETACH = 2, /* "select" */
-	NG_OP_MODE = 3,	  /* "select", "settings" with a mode, without follow_forks */
-	NG_OP_STATUS = 4, /* perhaps "select"; without, everything */
-	NG_OPS = 5,
+	NG_OP_PING = 0,	    /* {"v":1,"op":"ping"} */
+	NG_OP_ATTACH = 1,   /* "select" (not "all"), perhaps "functions" and "settings" */
+	NG_OP_DETACH = 2,   /* "select" */
+	NG_OP_MODE = 3,	    /* "select", "settings" with a mode, without follow_forks */
+	NG_OP_STATUS = 4,   /* perhaps "select"; without, everything */
+	NG_OP_SNAPSHOT = 5, /* "select" with a pid alone */
+	NG_OP_CALLERS = 6,  /* likewise */
+	NG_OPS = 7,
 };
 
 /** A request that was checked; texts are its own. */

@@ -58,8 +58,7 @@ static int spawn(struct ng_recording *recording, const struct ng_recording_optio
 {
 	char seconds[16], budget[32], pid[16];
 	const char *arguments[ARGUMENTS_MAX] = {"nowgate", "record", "--mode", "sampled",
-		"--budget", budget, "-d", seconds, "-p", pid, options->as_json ? "--json" : "-o",
-		PROFILE_PATH};
+		"--budget", budget, "-d", seconds, "-p", pid, "-o", PROFILE_PATH};
 	const pid_t daemon = getpid();
 	size_t count = 12;
 

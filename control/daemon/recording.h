@@ -17,7 +17,6 @@ struct ng_recording;
 struct ng_recording_options {
 	pid_t pid;
 	unsigned int seconds;
-	bool as_json;	     /* else as a profile for pprof */
 	double budget_ratio; /* of its own, beside what traces the process already */
 	const char *const *functions;
 	size_t function_count; /* at most NG_RECORDING_FUNCTIONS_MAX are taken */

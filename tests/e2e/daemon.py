@@ -104,6 +104,11 @@ class Daemon:
         check(run.returncode, code, f"status of {arguments}: {run.stderr}{self.log()[-2000:]}")
         return run.stderr if code else json.loads(run.stdout)
 
+    def ask_line(self, op, pid):
+        """Asks by the socket itself. @return the answer's line"""
+        with Client(self.socket) as peer:
+            return json.dumps(peer.ask(op=op, select={"pid": pid}))
+
     def status(self, *arguments):
         return self.ask("status", *arguments)
 

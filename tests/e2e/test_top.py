@@ -111,7 +111,7 @@ def callers_have_their_names():
             terminal.press("Escape")
             terminal.until("^nowgate top: 1 target,")
             terminal.press("Enter")
-            terminal.until("recording")
+            terminal.until(r"2\d\.\d\d %  main\.ten")
             terminal.press("C-c")
             terminal.until("^status 0")
 

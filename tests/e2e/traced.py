@@ -24,6 +24,7 @@ class Trace:
     def __init__(self):
         self.calls = []
         self.lost = collections.Counter()  # by cause
+        self.gaps = []  # in which nobody looked: when they begin, and how long they are, ns
         self.late = []  # calls that say so
         self.discarded = 0  # as babeltrace2 warns
         self.end = None  # an NDJSON file's last line
@@ -68,6 +69,8 @@ def read_ctf(folder, offset_ns):
         fields = dict(_FIELD.findall(rest))
         if kind == "lost":
             trace.lost[_known(fields["cause"])] += int(fields["events"])
+        elif kind == "gap":
+            trace.gaps.append((at_ns, int(fields["gap_ns"])))
         elif kind == "stack":
             frames = tuple((_known(function), _known(file), int(number) or None)
                            for function, file, number, _ in _FRAME.findall(rest))
@@ -123,6 +126,7 @@ class _Perfetto:
         self.tracks = {}  # uuid -> descriptor
         self.interned = None  # by field and iid; None: nothing may refer to any
         self.clock = None
+        self.begun_ns = None  # a gap
 
     def packet(self, packet):
         check(packet["trusted_packet_sequence_id"], [1], "the sequence")
@@ -154,9 +158,22 @@ class _Perfetto:
         return (self.text("function_names", frame["function_name_id"][0]),
                 self.text("source_paths", file[0]) if file else None, (frame["line_number"] or [None])[0])
 
+    def gap(self, time_ns, event):
+        """The begin or the end of one."""
+        check(self.tracks[event["track_uuid"][0]]["name"], ["nowgate: nobody looked"], "a gap's track")
+        if event["type"] == ["TYPE_SLICE_BEGIN"]:
+            check(self.text("event_names", event["name_iid"][0], "name"), "gap", "its name")
+            self.begun_ns = time_ns
+        else:
+            check(event["type"], ["TYPE_SLICE_END"], "an event's type")
+            self.trace.gaps.append((self.begun_ns, time_ns - self.begun_ns))
+
     def event(self, time_ns, event):
-        check((event["type"], self.clock), (["TYPE_INSTANT"], [3]), "an event's type and clock")
+        check(self.clock, [3], "an event's clock")
         check(self.trace.offset_ns is not None, True, "the clocks come before")
+        if event["type"] != ["TYPE_INSTANT"]:
+            self.gap(time_ns, event)
+            return
         name = self.text("event_names", event["name_iid"][0], "name")
         track = self.tracks[event["track_uuid"][0]]
         notes = {self.text("debug_annotation_names", note["name_iid"][0], "name"): note for note in event["debug_annotations"]}
@@ -205,6 +222,9 @@ def read_ndjson(path):
     for line in lines[1:]:
         if "lost" in line:
             trace.lost[line["cause"]] += line["lost"]
+            continue
+        if "gap_ns" in line:
+            trace.gaps.append((line["time_ns"], line["gap_ns"]))
             continue
         stack = tuple((frame["function"] or frame["address"], frame["file"], frame["line"]) for frame in line["stack"])
         callers = stack[1:] if stack and stack[0][0] == line["function"] else stack

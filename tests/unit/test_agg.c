@@ -49,7 +49,7 @@ static void add(struct ng_agg_reader *reader, uint32_t target, uint64_t frame, s
 		.weight = 2.5};
 
 	for (size_t i = 0; i < count; i++)
-		assert_int_equal(ng_agg_add(reader, &call), 0);
+		assert_int_equal(ng_agg_add(reader, &call, NULL), 0);
 }
 
 static void assert_sum(struct ng_agg_sum sum, uint64_t hits)
@@ -141,7 +141,7 @@ static void options_without_room_are_refused(void **state)
 
 		agg = make(&none, &reader);
 		assert_int_equal(ng_agg_totals(agg).bytes, least);
-		assert_int_equal(ng_agg_add(reader, &call), 0);
+		assert_int_equal(ng_agg_add(reader, &call, NULL), 0);
 		assert_int_equal(ng_agg_totals(agg).stacks, 1);
 		assert_int_equal(ng_agg_totals(agg).bytes, none.bytes_max);
 		end(agg, reader);
@@ -158,17 +158,17 @@ static void what_is_no_call_is_not_taken_in(void **state)
 
 	(void)state;
 	call.depth = NG_AGG_DEPTH_MAX + 1;
-	assert_int_equal(ng_agg_add(reader, &call), -EINVAL);
+	assert_int_equal(ng_agg_add(reader, &call, NULL), -EINVAL);
 	call.depth = SIZE_MAX;
-	assert_int_equal(ng_agg_add(reader, &call), -EINVAL);
+	assert_int_equal(ng_agg_add(reader, &call, NULL), -EINVAL);
 	call.depth = 1;
 	call.target = NG_AGG_ALL_TARGETS;
-	assert_int_equal(ng_agg_add(reader, &call), -EINVAL);
+	assert_int_equal(ng_agg_add(reader, &call, NULL), -EINVAL);
 	assert_totals(agg, 0, 0, 0, 0);
 
 	call.target = 1;
 	call.depth = NG_AGG_DEPTH_MAX;
-	assert_int_equal(ng_agg_add(reader, &call), 0);
+	assert_int_equal(ng_agg_add(reader, &call, NULL), 0);
 	assert_int_equal(ng_agg_snapshot(agg, NG_AGG_SINCE_START, 1, &snapshot), 0);
 	assert_int_equal(snapshot.count, 1);
 	assert_int_equal(snapshot.rows[0].depth, NG_AGG_DEPTH_MAX);
@@ -214,7 +214,7 @@ static void each_kind_has_its_own_row(void **state)
 		for (size_t i = round; i < KINDS; i++) {
 			const struct ng_agg_call call = kind(i, frames);
 
-			assert_int_equal(ng_agg_add(reader, &call), 0);
+			assert_int_equal(ng_agg_add(reader, &call, NULL), 0);
 		}
 	}
 	assert_int_equal(
@@ -292,7 +292,7 @@ static void bytes_above_the_cap_overflow(void **state)
 	few.stacks_max = SIZE_MAX;
 	agg = make(&few, &reader);
 	for (call.depth = NG_AGG_DEPTH_MAX; call.depth; call.depth--)
-		assert_int_equal(ng_agg_add(reader, &call), 0);
+		assert_int_equal(ng_agg_add(reader, &call, NULL), 0);
 	totals = ng_agg_totals(agg);
 	assert_in_range(totals.bytes, 20000 - 512, 20000); /* small ones fill what is left */
 	assert_in_range(totals.stacks, 10, 20);

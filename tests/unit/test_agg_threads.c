@@ -66,7 +66,7 @@ static void *add_calls(void *context)
 			.cost_ns = COST_NS,
 			.weight = WEIGHT};
 
-		if (ng_agg_add(reader, &call))
+		if (ng_agg_add(reader, &call, NULL))
 			abort();
 		count++;
 	}
@@ -244,7 +244,7 @@ static void *race(void *context)
 				.cost_ns = COST_NS,
 				.weight = WEIGHT};
 
-			if (ng_agg_add(reader, &call))
+			if (ng_agg_add(reader, &call, NULL))
 				abort();
 		}
 		pthread_barrier_wait(&shared->line);

@@ -94,42 +94,40 @@ static void an_answer_may_lack_anything(void **state)
 	ng_top_release(&top);
 }
 
-#define FRAME(function)                                                                            \
-	"{\"function\": " function ", \"file\": \"a.go\", \"line\": 7, \"address\": \"0x10\"}"
+#define CALLER(function, calls)                                                                    \
+	"{\"function\": " function                                                                 \
+	", \"file\": \"a.go\", \"line\": 7, \"address\": 16, \"calls\": " calls "}"
 
 static void callers_add_up(void **state)
 {
-	json_t *recording = json_loads(
-		"{\"frames\": [" FRAME("\"time.Now\"") "," FRAME("\"main.one\"") "," FRAME(
-			"\"main.two\"") "," FRAME("null") "], \"stacks\": ["
-							  "{\"frames\": [0, 1], \"calls\": 5}, "
-							  "{\"frames\": [0, 2, 1], \"calls\": 20},"
-							  "{\"frames\": [0, 1, 2], \"calls\": 4}, "
-							  "{\"frames\": [], \"calls\": 1},"
-							  "{\"frames\": [0], \"calls\": 1}, "
-							  "{\"frames\": [0, 3], \"calls\": 3}]}",
+	json_t *answer = json_loads("{\"callers\": [" CALLER("\"main.one\"", "5") "," CALLER(
+					    "\"main.two\"", "20") "," CALLER("\"main.one\"",
+					    "4") ","
+						 "{\"function\": null, \"file\": null, \"line\": "
+						 "null, \"calls\": 2}," CALLER("null", "3") "]}",
 		0, NULL);
 	struct ng_top_callers callers = {.items = NULL};
 
 	(void)state;
-	assert_non_null(recording);
-	assert_int_equal(ng_top_callers_add(&callers, recording), 0);
-	assert_int_equal(ng_top_callers_add(&callers, recording), 0);
-	assert_true(callers.calls == 68);
+	assert_non_null(answer);
+	/* The second answer stands in place of the first one. */
+	assert_int_equal(ng_top_callers_take(&callers, answer), 0);
+	assert_int_equal(ng_top_callers_take(&callers, answer), 0);
+	assert_true(callers.calls == 34);
 	assert_int_equal(callers.count, 4);
 	assert_string_equal(callers.items[0].function, "main.two");
-	assert_true(callers.items[0].calls == 40);
+	assert_true(callers.items[0].calls == 20);
 	assert_string_equal(callers.items[1].function, "main.one");
-	assert_true(callers.items[1].calls == 18);
+	assert_true(callers.items[1].calls == 9);
 	assert_int_equal(callers.items[1].line, 7);
 	assert_string_equal(callers.items[2].function, "0x10");
 	assert_string_equal(callers.items[3].function, "(no caller known)");
 	assert_null(callers.items[3].file);
-	json_decref(recording);
-	recording = json_object();
-	assert_int_equal(ng_top_callers_add(&callers, recording), -EINVAL);
-	assert_int_equal(ng_top_callers_add(&callers, NULL), -EINVAL);
-	json_decref(recording);
+	json_decref(answer);
+	answer = json_object();
+	assert_int_equal(ng_top_callers_take(&callers, answer), -EINVAL);
+	assert_int_equal(ng_top_callers_take(&callers, NULL), -EINVAL);
+	json_decref(answer);
 	ng_top_callers_release(&callers);
 }
 
