@@ -17,6 +17,10 @@
 
 #define WINDOWS_SIDE_BY_SIDE 4
 
+/* Of the ring of records: windows are short. It is resident, and twice so: it is mapped behind
+ * itself once more. */
+#define RECORDS_BYTES (4u << 20)
+
 /* Members that have ended are told of for so long. */
 #define ENDED_KEPT_NS (60 * NG_NS_PER_S)
 
@@ -50,7 +54,7 @@ static int open_parts(struct ng_fleet *fleet, struct ng_diag *diag)
 {
 	const struct ng_uprobe_options options = {.attach = NG_ATTACH_TRACEFS,
 		.gating = NG_GATING_EACH,
-		.records_bytes = fleet->options.on_call ? NG_RECORDS_BYTES : 0};
+		.records_bytes = fleet->options.on_call ? RECORDS_BYTES : 0};
 	int error = ng_calibration_get(&fleet->calibration, diag);
 
 	if (!error) /* forks: before there are threads */
