@@ -299,7 +299,6 @@ static int finish(struct record_run *run)
 static int finish_sampled(struct ng_fleet *fleet, uint64_t elapsed_ns, void *context)
 {
 	struct record_run *run = context;
-	const struct ng_weigher_losses untold = ng_fleet_untold(fleet);
 	struct ng_estimated *estimated = NULL;
 	struct ng_recorded *recorded = NULL;
 	struct ng_recorded_parts parts;
@@ -312,8 +311,6 @@ static int finish_sampled(struct ng_fleet *fleet, uint64_t elapsed_ns, void *con
 	parts = ng_estimated_parts(estimated, run->recorder);
 	parts.header.began_at_ns = run->began_at_ns;
 	parts.header.duration_ns = elapsed_ns;
-	run->lost[NG_LOSS_WINDOW_WAITING_FULL] = untold.full;
-	run->lost[NG_LOSS_WINDOW_UNWEIGHED] = untold.unweighed;
 	tell_losses(run, &parts.header);
 	error = ng_recorded_make(&parts, &recorded);
 	if (!error)

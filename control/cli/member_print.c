@@ -76,7 +76,7 @@ static int print_member(const struct ng_member_report *report, void *context)
 
 int ng_member_print_table(const struct ng_member_print *print, struct ng_fleet *fleet)
 {
-	uint64_t lost[NG_LOST_CAUSES];
+	uint64_t lost[NG_LOSSES];
 	int error;
 
 	fprintf(print->file, "%19s %12s %11s\n", "calls/s", "95 %", "cost/call");
@@ -84,7 +84,7 @@ int ng_member_print_table(const struct ng_member_print *print, struct ng_fleet *
 	if (!error)
 		error = ng_fleet_lost(fleet, lost);
 	if (!error)
-		ng_losses_print(print->file, lost, NG_LOST_CAUSES);
+		ng_losses_print(print->file, lost, NG_LOSSES);
 	fprintf(print->file, "\n%.3f s elapsed\n", (double)print->elapsed_ns / NG_NS_PER_S);
 	return !error && fflush(print->file) ? -errno : error;
 }

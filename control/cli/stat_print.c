@@ -254,7 +254,8 @@ int ng_stat_print_json(const struct ng_stat_print *print, const struct ng_report
 	return dump(print,
 		json_pack("{s:i, s:I, s:o, s:I, s:o}", "v", JSON_VERSION, "elapsed_ns",
 			(json_int_t)report->elapsed_ns, "targets", targets, "foreign_calls",
-			(json_int_t)report->foreign_calls, "lost", ng_losses_json(report->lost)),
+			(json_int_t)report->foreign_calls, "lost",
+			ng_losses_json(report->lost, NG_LOST_CAUSES)),
 		JSON_INDENT(1));
 }
 

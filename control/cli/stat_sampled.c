@@ -115,7 +115,7 @@ int ng_stat_sampled_run(const struct ng_stat_sampled *run, bool *ret_lost, struc
 		.context = (void *)run,
 		.on_call = run->on_call,
 		.call_context = run->call_context};
-	uint64_t lost[NG_LOST_CAUSES] = {0};
+	uint64_t lost[NG_LOSSES] = {0};
 	struct ng_fleet *fleet;
 	int error = ng_fleet_open(&options, &fleet, diag);
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "control/daemon/daemon_flight.h"
 #include "control/plane/losses.h"
 #include "control/plane/member_json.h"
 #include "core/base/clock.h"
@@ -24,21 +25,21 @@ static int collect(const struct ng_member_report *report, void *context)
 		       : 0;
 }
 
-int ng_answer_status(struct ng_fleet *fleet, const struct ng_selector *select, uint64_t started_ns,
-	json_t **ret_body)
+int ng_answer_status(struct ng_daemon *daemon, const struct ng_selector *select, json_t **ret_body)
 {
 	struct collecting collecting = {.select = select, .targets = json_array()};
-	uint64_t lost[NG_LOST_CAUSES];
-	int error = collecting.targets ? ng_fleet_report(fleet, collect, &collecting) : -ENOMEM;
+	uint64_t lost[NG_LOSSES];
+	int error =
+		collecting.targets ? ng_fleet_report(daemon->fleet, collect, &collecting) : -ENOMEM;
 
 	if (!error)
-		error = ng_fleet_lost(fleet, lost);
+		error = ng_daemon_lost(daemon, lost);
 	if (error) {
 		json_decref(collecting.targets);
 		return error;
 	}
 	*ret_body = json_pack("{s:I, s:I, s:o, s:o}", "now_ns", (json_int_t)ng_clock_ns(),
-		"started_ns", (json_int_t)started_ns, "targets", collecting.targets, "lost",
-		ng_losses_json(lost));
+		"started_ns", (json_int_t)daemon->started_ns, "targets", collecting.targets, "lost",
+		ng_losses_json(lost, NG_LOSSES));
 	return *ret_body ? 0 : -ENOMEM;
 }

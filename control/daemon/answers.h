@@ -2,11 +2,9 @@
 #ifndef NG_CONTROL_DAEMON_ANSWERS_H
 #define NG_CONTROL_DAEMON_ANSWERS_H
 
-#include <stdint.h>
-
 #include <jansson.h>
 
-#include "control/plane/fleet.h"
+#include "control/daemon/daemon_inside.h"
 #include "control/plane/selector.h"
 #include "core/base/diag.h"
 
@@ -16,7 +14,6 @@
  * @param ret_body the caller's
  * @return 0; -ENOMEM; what reading the maps gave
  */
-int ng_answer_status(struct ng_fleet *fleet, const struct ng_selector *select, uint64_t started_ns,
-	json_t **ret_body);
+int ng_answer_status(struct ng_daemon *daemon, const struct ng_selector *select, json_t **ret_body);
 
 #endif

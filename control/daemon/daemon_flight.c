@@ -53,6 +53,15 @@ void ng_daemon_tidy_flight(struct ng_daemon *daemon)
 		ng_flight_tidy(daemon->flight, is_anybodys, daemon->fleet);
 }
 
+int ng_daemon_lost(const struct ng_daemon *daemon, uint64_t ret_lost[NG_LOSSES])
+{
+	int error = ng_fleet_lost(daemon->fleet, ret_lost);
+
+	if (!error && daemon->flight)
+		ret_lost[NG_LOSS_STACKS_FULL] = ng_flight_lost(daemon->flight);
+	return error;
+}
+
 /* A target, as it is looked for among the members. */
 struct target {
 	const struct ng_fleet *fleet;

@@ -16,6 +16,9 @@ void ng_daemon_flight_turn(struct ng_daemon *daemon, uint64_t now_ns);
 /** Forgets calls of processes that the fleet has forgotten. */
 void ng_daemon_tidy_flight(struct ng_daemon *daemon);
 
+/** What was lost of all targets, by cause. As ng_fleet_lost(). */
+int ng_daemon_lost(const struct ng_daemon *daemon, uint64_t ret_lost[NG_LOSSES]);
+
 /*
  * Both name what they tell of. Of a pid that several processes had, the one that lives, or else the
  * last one.

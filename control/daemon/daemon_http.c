@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "control/daemon/daemon_flight.h"
 #include "control/daemon/daemon_profiles.h"
 #include "core/base/cleanup.h"
 
@@ -62,7 +63,7 @@ static int look(struct ng_daemon *daemon, struct ng_metrics_facts *ret_facts)
 		.start_seconds = daemon->http.start_seconds,
 		.now_ns = ng_clock_ns(),
 		.now_seconds = unix_seconds()};
-	return ng_fleet_lost(daemon->fleet, ret_facts->lost);
+	return ng_daemon_lost(daemon, ret_facts->lost);
 }
 
 static int make_page(struct ng_daemon *daemon, const struct ng_metrics_scrape *scrape,

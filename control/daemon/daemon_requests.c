@@ -81,8 +81,7 @@ static int answer(struct ng_daemon *daemon, const struct daemon_asked *asked, js
 	case NG_OP_MODE:
 		return answer_mode(daemon, asked, ret_body, diag);
 	case NG_OP_STATUS:
-		return ng_answer_status(
-			daemon->fleet, &asked->request->select, daemon->started_ns, ret_body);
+		return ng_answer_status(daemon, &asked->request->select, ret_body);
 	case NG_OP_SNAPSHOT:
 		return ng_answer_snapshot(daemon, asked->request->select.pid, ret_body, diag);
 	case NG_OP_CALLERS:

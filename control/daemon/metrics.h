@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "bpf/abi.h"
+#include "control/plane/losses.h"
 #include "control/plane/member.h"
 #include "core/out/openmetrics.h"
 
@@ -24,7 +25,7 @@
 struct ng_metrics_facts {
 	const char *version;
 	size_t attachments;
-	uint64_t lost[NG_LOST_CAUSES];
+	uint64_t lost[NG_LOSSES];
 	double cpu_seconds;
 	double resident_bytes;
 	double start_seconds; /* Unix time */

@@ -49,7 +49,7 @@ static void put_losses(struct ng_metrics_page *page)
 		"What the daemon lost, of all targets, by cause: calls, children, process events, "
 		"records that found no room."};
 
-	for (size_t i = 0; i < NG_LOST_CAUSES; i++)
+	for (size_t i = 0; i < NG_LOSSES; i++)
 		put_labelled(page, &family, &(struct ng_metric_label){"cause", ng_loss_key(i)},
 			(double)page->scrape->facts->lost[i]);
 }

@@ -414,7 +414,14 @@ int ng_fleet_report(struct ng_fleet *fleet, ng_fleet_on_report on_report, void *
 	return error;
 }
 
-int ng_fleet_lost(const struct ng_fleet *fleet, uint64_t ret_lost[NG_LOST_CAUSES])
+int ng_fleet_lost(const struct ng_fleet *fleet, uint64_t ret_lost[NG_LOSSES])
 {
+	struct ng_weigher_losses untold = {0};
+
+	if (fleet->weigher)
+		untold = ng_weigher_losses(fleet->weigher);
+	ret_lost[NG_LOSS_STACKS_FULL] = 0;
+	ret_lost[NG_LOSS_WINDOW_WAITING_FULL] = untold.full;
+	ret_lost[NG_LOSS_WINDOW_UNWEIGHED] = untold.unweighed;
 	return ng_uprobe_lost(fleet->engine, ret_lost);
 }

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "control/plane/images.h"
+#include "control/plane/losses.h"
 #include "control/plane/member.h"
 #include "control/plane/places.h"
 #include "control/plane/selector.h"
@@ -106,9 +107,6 @@ bool ng_fleet_find_function(const struct ng_fleet *fleet, const struct ng_count_
 bool ng_fleet_find_process(
 	const struct ng_fleet *fleet, const struct ng_count_key *process, size_t *ret_member);
 
-/** Calls that were recorded, but not told of; all of them after ng_fleet_stop(). */
-struct ng_weigher_losses ng_fleet_untold(const struct ng_fleet *fleet);
-
 /** Waits until each call has been told of that was recorded before, and not in a window that is
  * still open: a few milliseconds. */
 void ng_fleet_catch_up(struct ng_fleet *fleet);
@@ -135,7 +133,7 @@ typedef int (*ng_fleet_on_report)(const struct ng_member_report *report, void *c
 /** Reports every member, oldest first; those that ended too, until they are forgotten. */
 int ng_fleet_report(struct ng_fleet *fleet, ng_fleet_on_report on_report, void *context);
 
-/** What was lost, by cause. */
-int ng_fleet_lost(const struct ng_fleet *fleet, uint64_t ret_lost[NG_LOST_CAUSES]);
+/** What was lost so far, by cause; of stacks, what becomes of calls is not known here: 0. */
+int ng_fleet_lost(const struct ng_fleet *fleet, uint64_t ret_lost[NG_LOSSES]);
 
 #endif

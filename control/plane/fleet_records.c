@@ -141,8 +141,3 @@ uint64_t ng_fleet_reader_cpu_ns(const struct ng_fleet *fleet)
 {
 	return fleet->reader_cpu_ns;
 }
-
-struct ng_weigher_losses ng_fleet_untold(const struct ng_fleet *fleet)
-{
-	return fleet->weigher ? ng_weigher_losses(fleet->weigher) : (struct ng_weigher_losses){0};
-}

@@ -359,7 +359,8 @@ void ng_flight_tidy(struct ng_flight *flight, ng_flight_is_meant is_meant, const
 	}
 }
 
-uint64_t ng_flight_lost(const struct ng_flight *flight)
+uint64_t ng_flight_lost(struct ng_flight *flight)
 {
-	return __atomic_load_n(&flight->lost, __ATOMIC_RELAXED);
+	return __atomic_load_n(&flight->lost, __ATOMIC_RELAXED) +
+	       ng_agg_totals(flight->agg).overflow.hits;
 }

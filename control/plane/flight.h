@@ -86,7 +86,7 @@ void ng_flight_turn(struct ng_flight *flight, uint64_t now_ns);
  * such. */
 void ng_flight_tidy(struct ng_flight *flight, ng_flight_is_meant is_meant, const void *context);
 
-/** Calls that came in, and found no memory for being kept. */
-uint64_t ng_flight_lost(const struct ng_flight *flight);
+/** Calls that came in without their stack being kept: there was no room, or no memory. */
+uint64_t ng_flight_lost(struct ng_flight *flight);
 
 #endif

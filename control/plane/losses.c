@@ -30,11 +30,11 @@ const char *ng_loss_text(size_t cause)
 	return losses[cause].text;
 }
 
-json_t *ng_losses_json(const uint64_t lost[NG_LOST_CAUSES])
+json_t *ng_losses_json(const uint64_t *lost, size_t count)
 {
 	json_t *object = json_object();
 
-	for (size_t i = 0; i < NG_LOST_CAUSES && object; i++) {
+	for (size_t i = 0; i < count && object; i++) {
 		if (json_object_set_new(object, losses[i].key, json_integer((json_int_t)lost[i]))) {
 			json_decref(object);
 			object = NULL;

@@ -23,7 +23,7 @@ const char *ng_loss_key(size_t cause);
 /** To stand behind a number. @param cause likewise */
 const char *ng_loss_text(size_t cause);
 
-/** An object with what the BPF programs lost, by key. @return NULL: no memory */
-json_t *ng_losses_json(const uint64_t lost[NG_LOST_CAUSES]);
+/** An object with what was lost, by key. @param count of causes @return NULL: no memory */
+json_t *ng_losses_json(const uint64_t *lost, size_t count);
 
 #endif
