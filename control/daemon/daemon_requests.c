@@ -142,6 +142,9 @@ void ng_daemon_on_request(const struct ng_request *request, const struct ng_peer
 
 	if (!error)
 		error = answer(daemon, &asked, &body, &diag);
+	/* Before anybody is told: should we stand still from here on, the lease ends all the same.
+	 */
+	ng_watchdog_set_deadline(daemon->watchdog, ng_fleet_deadline(daemon->fleet));
 	log_change(daemon, &asked, error, &diag);
 	*ret_answer = error ? ng_answer_error(ng_exit_code(error),
 				      diag.text[0] ? diag.text : strerror(-error))
