@@ -49,6 +49,17 @@ uint32_t ng_goroutine_id_offset(const char *go_version)
 	return minor == 23 || minor == 24 ? 160 : 152;
 }
 
+/* Source: DWARF of 1.19 and of 1.21 to 1.27, which tests/e2e/test_goroutine.py compares. 1.25 has a
+ * word less before it. */
+uint32_t ng_goroutine_m_id_offset(const char *go_version)
+{
+	const unsigned int minor = release_minor(go_version);
+
+	if (minor < 19 || minor == 20 || minor > 27)
+		return 0;
+	return minor == 25 ? 0xe0 : 0xe8;
+}
+
 /* The offset of runtime.tlsg in the image's thread-local segment. */
 static bool find_tls_symbol(const struct ng_image *image, uint64_t *ret_offset)
 {

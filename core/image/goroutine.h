@@ -19,6 +19,10 @@
  * "go1.24.4" is one, or none of Go 1.16 to 1.27. */
 uint32_t ng_goroutine_id_offset(const char *go_version);
 
+/** The offset of runtime.m's id, its number among the process's Ms, in bytes; 0 where it is not
+ * known: not a release of Go 1.19 or 1.21 to 1.27. */
+uint32_t ng_goroutine_m_id_offset(const char *go_version);
+
 /**
  * Says how to find the goroutine where code stands at an address, as linked.
  *
