@@ -60,6 +60,13 @@ uint32_t ng_goroutine_m_id_offset(const char *go_version)
 	return minor == 25 ? 0xe0 : 0xe8;
 }
 
+uint32_t ng_goroutine_tid_offset(const char *go_version)
+{
+	if (!ng_goroutine_m_id_offset(go_version))
+		return 0;
+	return release_minor(go_version) >= 25 ? 0x40 : 0x48;
+}
+
 /* The offset of runtime.tlsg in the image's thread-local segment. */
 static bool find_tls_symbol(const struct ng_image *image, uint64_t *ret_offset)
 {

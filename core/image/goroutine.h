@@ -23,6 +23,9 @@ uint32_t ng_goroutine_id_offset(const char *go_version);
  * known: not a release of Go 1.19 or 1.21 to 1.27. */
 uint32_t ng_goroutine_m_id_offset(const char *go_version);
 
+/** The offset of runtime.m's procid, its thread's id, for the same versions. */
+uint32_t ng_goroutine_tid_offset(const char *go_version);
+
 /**
  * Says how to find the goroutine where code stands at an address, as linked.
  *

@@ -92,10 +92,10 @@ struct ng_area_header {
 
 /** One site's gate, on a cache line that no one but nowgate writes. */
 struct ng_area_gate {
-	uint32_t mode;	    /* enum ng_area_mode */
-	uint32_t interval;  /* NG_AREA_SAMPLED: on average one in so many; at least 1 */
-	uint32_t id_offset; /* of a goroutine's id in its g; 0: not known */
-	uint32_t pad0;
+	uint32_t mode;	     /* enum ng_area_mode */
+	uint32_t interval;   /* NG_AREA_SAMPLED: on average one in so many; at least 1 */
+	uint32_t id_offset;  /* of a goroutine's id in its g; 0: not known */
+	uint32_t tid_offset; /* of the thread's id in its m; 0: not known */
 	uint64_t pad1[6];
 };
 
@@ -139,7 +139,8 @@ struct ng_area_ring {
  *              word 0, low half   word 0, high half   word 1
  *     call     TSC since the last  number << 2 | 0    goroutine's id; 0: not known, or none
  *     stack    depth               number << 2 | 1    site's index; then `depth` return addresses
- *     time     epoch               2                  TSC; numbers of another epoch are void
+ *     time     epoch               tid << 2 | 2       TSC; numbers of another epoch are void. The
+ *                                                     thread's id; 0: not known, or many threads'
  */
 enum ng_area_kind {
 	NG_AREA_CALL = 0,

@@ -80,6 +80,7 @@ static int fill(const struct body *body, size_t offset, struct ng_form *form)
 	form->offset = (uint64_t)in_file;
 	memcpy(form->bytes, body->code + offset, NG_FORM_BYTES);
 	form->m_id_offset = ng_goroutine_m_id_offset(ng_image_info(body->image)->go_version);
+	form->tid_offset = ng_goroutine_tid_offset(ng_image_info(body->image)->go_version);
 	return 0;
 }
 
@@ -320,7 +321,7 @@ static int choose_call(const struct body *body, struct ng_form *form, struct ng_
 	form->is_bare = !is_framed(body, offset);
 	error = fill_call_goroutine(body, form, diag);
 	if (form->goroutine.g == NG_G_NOWHERE)
-		form->m_id_offset = 0;
+		form->m_id_offset = form->tid_offset = 0;
 	(void)snprintf(form->why, sizeof(form->why), "another target for the call at +%#zx%s",
 		offset,
 		form->m_id_offset ? "" : "; its threads' numbers are not known: counted by CPU");

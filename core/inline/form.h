@@ -42,6 +42,7 @@ struct ng_form {
 	uint8_t check_bytes;		  /* as many, from `address` on */
 	struct ng_goroutine goroutine;	  /* where g is; its id_offset is 0 where not known */
 	uint32_t m_id_offset;		  /* of runtime.m's id; 0: not known, count by CPU */
+	uint32_t tid_offset;		  /* of runtime.m's thread's id; 0: not known */
 	bool exact;			  /* each call runs it once, proven */
 	bool is_bare;  /* the frame is not set up: the caller's return address is at (%rsp) */
 	bool is_plain; /* between Go functions by its own rules: %r12, %r13 and flags are free */

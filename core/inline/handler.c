@@ -15,6 +15,7 @@
 
 #define G_STACK_LO   0 /* words of runtime.g */
 #define G_STACK_HI   1
+#define G_M	     6
 #define HASH_FACTOR  0x9e3779b97f4a7c15ull
 #define SHARED_TURNS 64 /* that a shared ring's holder is waited for */
 
@@ -26,6 +27,7 @@ struct call {
 	const uint64_t *g;     /* NULL: not known */
 	const uint64_t *frame; /* the frame pointer */
 	uint64_t caller;       /* a return address before those of the frames; 0: none */
+	uint32_t tid_offset;   /* in m; 0: not known, or not wanted */
 	uint64_t tsc;
 };
 
@@ -151,6 +153,19 @@ static __attribute__((noinline)) uint64_t put_stack(
 	return NG_AREA_RECORD_BYTES + 8 * (stack.depth + (stack.depth & 1));
 }
 
+/* The time as it is, and whose ring this is: an M is one thread for as long as it lives. */
+static __attribute__((noinline)) void put_time(
+	const struct call *call, const struct place *place, uint64_t epoch)
+{
+	const uint8_t *m = call->g && call->tid_offset ? (const uint8_t *)call->g[G_M] : NULL;
+	uint64_t tid = 0;
+
+	if (m)
+		tid = *(const uint32_t *)(const void *)(m + call->tid_offset) & 0x3fffffff;
+	put_word(place, 0, (tid << 2 | NG_AREA_TIME) << 32 | epoch);
+	put_word(place, 1, call->tsc);
+}
+
 /* @return whether there was room */
 INLINE bool put_call(const struct ng_area_header *area, struct ng_area_ring *ring,
 	const struct call *call, uint64_t goroutine)
@@ -174,8 +189,7 @@ INLINE bool put_call(const struct ng_area_header *area, struct ng_area_ring *rin
 	if (__builtin_expect(timed, 0)) {
 		ring->epoch = area->epoch;
 		last = call->tsc;
-		put_word(&place, 0, (uint64_t)NG_AREA_TIME << 32 | ring->epoch);
-		put_word(&place, 1, last);
+		put_time(call, &place, ring->epoch);
 		place.at += NG_AREA_RECORD_BYTES;
 	}
 	if (__builtin_expect(!known, 0)) {
@@ -277,6 +291,7 @@ __attribute__((section(".text.entry"), used, visibility("hidden"))) void ng_inli
 	}
 	if (g && gate->id_offset)
 		goroutine = *(const uint64_t *)(const void *)((const uint8_t *)g + gate->id_offset);
+	call.tid_offset = shared ? 0 : gate->tid_offset;
 	done = put_call(area, ring, &call, goroutine);
 	__atomic_store_n(&ring->busy, 0, __ATOMIC_RELEASE);
 	if (!done)

@@ -8,9 +8,10 @@
 #include "core/inline/area.h"
 #include "handler_code.h"
 
-#define FS_CPU_SELECTOR 0x7b /* its limit holds the CPU's number: arch/x86/include/asm/segment.h   \
-			      */
-#define G_M	    0x30     /* runtime.g's m, in all versions */
+#define FS_CPU_SELECTOR                                                                            \
+	0x7b		 /* its limit holds the CPU's number: arch/x86/include/asm/segment.h       \
+			  */
+#define G_M	    0x30 /* runtime.g's m, in all versions */
 #define LINE_SHIFT  6
 #define SHARED_MASK (NG_AREA_SHARED_LINES - 1)
 

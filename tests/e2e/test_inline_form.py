@@ -94,8 +94,9 @@ def a_threads_number_is_where_dwarf_has_it():
     for version in MATRIX:
         program = go_program(version, "goroutines")
         for form in forms(program, "time.now", "time.Now"):
-            check((form["m_id"], form["goid"]), (by_dwarf(program, "(('runtime.m' *)0)->id"),
-                                                 by_dwarf(program, "(('runtime.g' *)0)->goid")), str(program))
+            check((form["m_id"], form["tid"], form["goid"]),
+                  tuple(by_dwarf(program, f"(('runtime.{part}' *)0)->{field}")
+                        for part, field in (("m", "id"), ("m", "procid"), ("g", "goid"))), str(program))
 
 
 @test(bpf=False)

@@ -19,13 +19,13 @@ static void print_site(const struct ng_image *image, const struct ng_site *site,
 		return;
 	}
 	printf("\"form\": \"%s\", \"entry\": %llu, \"address\": %llu, \"offset\": %llu, "
-	       "\"next\": %llu, \"clock\": %u, \"m_id\": %u, \"goid\": %u, \"g\": %u, "
+	       "\"next\": %llu, \"clock\": %u, \"m_id\": %u, \"goid\": %u, \"tid\": %u, \"g\": %u, "
 	       "\"exact\": %d, \"bare\": %d, \"plain\": %d, \"check\": %u, \"bytes\": \"",
 		ng_form_kind_name(form.kind), (unsigned long long)site->entry,
 		(unsigned long long)form.address, (unsigned long long)form.offset,
 		(unsigned long long)form.next, form.clock_id, form.m_id_offset,
-		form.goroutine.id_offset, form.goroutine.g, form.exact, form.is_bare, form.is_plain,
-		form.check_bytes);
+		form.goroutine.id_offset, form.tid_offset, form.goroutine.g, form.exact,
+		form.is_bare, form.is_plain, form.check_bytes);
 	for (size_t i = 0; i < sizeof(form.bytes); i++)
 		printf("%02x", form.bytes[i]);
 	printf("\"}\n");
