@@ -93,7 +93,7 @@ INLINE struct stack walk(const struct call *call, const struct place *place)
 	/* On this very stack: below it there may be no memory yet. */
 	if ((uint64_t)__builtin_frame_address(0) - low < high - low)
 		low = (uint64_t)__builtin_frame_address(0);
-	while ((uint64_t)frame >= low && (uint64_t)frame < high - 16 && !((uint64_t)frame & 7) &&
+	while ((uint64_t)frame >= low && (uint64_t)frame <= high - 16 && !((uint64_t)frame & 7) &&
 		high >= 16 && stack.depth < NG_AREA_DEPTH_MAX) {
 		const uint64_t pc = frame[1];
 

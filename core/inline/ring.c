@@ -17,7 +17,8 @@ struct reader {
 	uint64_t tail;
 	uint64_t tsc; /* of the last record */
 	uint32_t tid;
-	bool is_ours;	       /* a record of this reader's epoch was seen */
+	uint32_t epoch;
+	bool is_ours; /* its epoch is this reader's; not so what was written for one before */
 	struct known **stacks; /* NG_AREA_STACKS of them; NULL before the first */
 };
 
@@ -28,7 +29,7 @@ struct ng_rings {
 	uint32_t *numbers;
 	struct reader *readers;
 	uint32_t reader_count;
-	uint32_t epoch;
+	uint32_t first_epoch, epoch; /* each damage begins another */
 	size_t stack_bytes;
 	struct ng_rings_read so_far;
 };
@@ -118,7 +119,7 @@ static uint64_t read_stack(struct reading *reading, uint64_t head)
 	if (depth > NG_AREA_DEPTH_MAX || number >= NG_AREA_STACKS ||
 		site >= rings->layout.site_count || bytes > reading->left)
 		return 0;
-	if (!has_table(rings, reader))
+	if (!reader->is_ours || !has_table(rings, reader))
 		return bytes;
 	forget(rings, reader->stacks[number]);
 	known = reader->stacks[number] = new_known(rings, depth + 1);
@@ -146,6 +147,8 @@ static uint64_t read_call(struct reading *reading, uint64_t head)
 
 	if (number >= NG_AREA_STACKS)
 		return 0;
+	if (!reader->is_ours)
+		return NG_AREA_RECORD_BYTES;
 	known = reader->stacks ? reader->stacks[number] : NULL;
 	reader->tsc += (uint32_t)head;
 	call.time_ns = ng_tsc_to_ns(reading->clock, reader->tsc);
@@ -160,15 +163,14 @@ static uint64_t read_call(struct reading *reading, uint64_t head)
 
 static uint64_t read_time(struct reading *reading, uint64_t head)
 {
+	struct ng_rings *rings = reading->rings;
 	struct reader *reader = reading->reader;
+	const uint32_t epoch = (uint32_t)head;
 
-	if ((uint32_t)head != reading->rings->epoch) {
-		reader->is_ours = false; /* a reader's before */
-		return NG_AREA_RECORD_BYTES;
-	}
-	if (!reader->is_ours)
-		forget_all(reading->rings, reader);
-	reader->is_ours = true;
+	if (!reader->is_ours || epoch != reader->epoch)
+		forget_all(rings, reader);
+	reader->epoch = epoch;
+	reader->is_ours = epoch - rings->first_epoch <= rings->epoch - rings->first_epoch;
 	reader->tsc = word_at(reading, 1);
 	reader->tid = (uint32_t)(head >> 34);
 	return NG_AREA_RECORD_BYTES;
@@ -182,20 +184,23 @@ static uint64_t read_record(struct reading *reading)
 
 	if (kind == NG_AREA_TIME)
 		return read_time(reading, head);
-	if (kind == NG_AREA_STACK && reading->reader->is_ours)
+	if (kind == NG_AREA_STACK)
 		return read_stack(reading, head);
-	if (kind == NG_AREA_CALL && reading->reader->is_ours)
+	if (kind == NG_AREA_CALL)
 		return read_call(reading, head);
 	return 0;
 }
 
-/* What cannot be is passed over to the end; the writer knows nothing of it and goes on, so the
- * numbers of what was passed over would be missed: a new epoch for this ring alone is not to be
- * had, but calls without a stack are counted as such. */
+/* What cannot be is passed over to its end. The writer knows nothing of it; by a new epoch it tells
+ * its stacks once more. Calls up to there are told without. */
 static void pass_over(struct reading *reading)
 {
-	reading->rings->so_far.damaged++;
-	forget_all(reading->rings, reading->reader);
+	struct ng_rings *rings = reading->rings;
+	struct ng_area_header *header = rings->of.area;
+
+	rings->so_far.damaged++;
+	__atomic_store_n(&header->epoch, ++rings->epoch, __ATOMIC_RELEASE);
+	forget_all(rings, reading->reader);
 	reading->reader->tail += reading->left;
 	reading->left = 0;
 }
@@ -266,14 +271,13 @@ void ng_rings_count(const struct ng_rings *rings, uint32_t site, struct ng_rings
 	ret_counts->foreign = __atomic_load_n(&lines[own].calls, __ATOMIC_RELAXED);
 }
 
-/* The target's own words tell the epoch before; any other than that will do. */
+/* The target's own words tell the epoch before; any other than that will do. A ring that was never
+ * written has 0, and nothing in it. */
 static void begin_epoch(struct ng_rings *rings)
 {
 	struct ng_area_header *header = rings->of.area;
 
-	rings->epoch = __atomic_load_n(&header->epoch, __ATOMIC_RELAXED) + 1;
-	if (!rings->epoch) /* a ring that was never written has 0 */
-		rings->epoch = 1;
+	rings->epoch = rings->first_epoch = __atomic_load_n(&header->epoch, __ATOMIC_RELAXED) + 1;
 	__atomic_store_n(&header->epoch, rings->epoch, __ATOMIC_RELEASE);
 	for (uint32_t i = 0; i < rings->reader_count; i++) {
 		struct ng_area_ring *ring = ring_at(rings, i);
