@@ -113,7 +113,7 @@ struct ng_area_line {
 	uint64_t calls;
 	uint64_t lost[NG_AREA_LOSSES];
 	uint64_t random;    /* the state of the sampling's random numbers; never 0 */
-	uint32_t countdown; /* calls to the next that is recorded */
+	uint32_t countdown; /* calls to the next that is recorded; signed, where it is shared */
 	uint32_t pad0;
 	uint64_t pad1[2];
 };

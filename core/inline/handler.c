@@ -236,7 +236,8 @@ INLINE bool seize(struct ng_area_ring *ring, bool shared)
 	return false;
 }
 
-/* Evenly from 1 to 2n - 1, so n on average: xorshift64*, one stream a line. */
+/* Evenly from 1 to 2n - 1, so n on average: xorshift64*, one stream a line. Of a shared line each
+ * who finds it used up adds to it, so that all that was added is n for each record. */
 INLINE void draw_countdown(struct ng_area_line *line, uint32_t interval, bool shared)
 {
 	uint64_t random = line->random;

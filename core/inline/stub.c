@@ -124,6 +124,7 @@ static void resolve(struct writer *writer)
 #define JNE 0x85
 #define JAE 0x83
 #define JA  0x87
+#define JG  0x8f
 
 static void put_branch(struct writer *writer, uint8_t condition, enum label label)
 {
@@ -320,7 +321,7 @@ static void put_count(struct writer *writer, bool shared)
 	put_forward(writer, LABEL_DONE);
 	put_branch(writer, JA, LABEL_TAKE);
 	put_step(writer, shared, 1, false, offsetof(struct ng_area_line, countdown));
-	put_branch(writer, JNE, LABEL_DONE);
+	put_branch(writer, JG, LABEL_DONE); /* also below 0: who shares it may have come first */
 	if (shared)
 		put_jump(writer, LABEL_TAKE);
 }
