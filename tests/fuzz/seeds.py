@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the seeds of fuzz_image: each layout of tests/image/made.c, with code worth finding; and those of fuzz_call."""
+"""Writes the seeds of fuzz_image, each layout of tests/image/made.c with code worth finding; of fuzz_call; of fuzz_inline."""
 import pathlib
 import struct
 
@@ -82,8 +82,27 @@ def call_seeds():
         (folder / name).write_bytes(b"".join(records))
 
 
+def inline_seeds():
+    """Steps of fuzz_inline: a time, a stack of two frames, calls of it, published and read; and damaged."""
+    folder = CORPUS / "inline"
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def step(what, where=0, word=0):
+        return struct.pack("<BHQ", what, where, word)
+
+    begin = step(3, 0, 500) + step(7 | 8, 9, 1 << 32 | 2) + step(0, 0, 0x9000) + step(0, 0, 0x9001)
+    call, publish = step(7, 9, 55 << 32 | 10), step(0x85)
+    for name, steps in {"calls": begin + 3 * call + publish, "twice": begin + call + publish + call + publish,
+                        "other_ring": begin + call + publish + step(6, 1) + begin + call + publish,
+                        "deep": begin + call + step(7 | 8, 9, 127) + call + publish + call + publish,
+                        "far_head": begin + call + step(0x8D, 0, 1 << 40) + call + publish,
+                        "epoch": begin + call + publish + step(0x8D, 0, 7) + begin + call + publish}.items():
+        (folder / name).write_bytes(steps)
+
+
 def main():
     call_seeds()
+    inline_seeds()
     FOLDER.mkdir(parents=True, exist_ok=True)
     for minor in range(16, 28):
         seed(f"go_1_{minor}", minor, SECTIONS)

@@ -1,6 +1,5 @@
 #include "tests/inline/run.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -70,6 +69,8 @@ static uint8_t *put_reached(const struct ng_run *run, uint8_t *at, enum ng_run_s
 	const int32_t distance = (int32_t)((uint8_t *)&run->reached[site] - (at + 8));
 	static const uint8_t increment[] = {0xf0, 0x48, 0xff, 0x05};
 
+	if (run->is_quiet)
+		return at;
 	memcpy(at, increment, sizeof(increment));
 	memcpy(at + 4, &distance, sizeof(distance));
 	return at + 8;
@@ -115,6 +116,7 @@ static void make_prologue(struct ng_run *run)
 		.check_bytes = 6,
 		.is_bare = true};
 	memcpy(at, "\x49\x3b\x66\x10\x76\x09", 6);
+	at[5] = run->is_quiet ? 1 : 9;
 	memcpy(form->check, at, 6);
 	at = put_reached(run, at + 6, NG_RUN_PROLOGUE);
 	*at++ = 0xc3;
@@ -140,12 +142,11 @@ static void enter(struct ng_run *run, uint32_t site)
 	ng_layout_set_site(run->area, site, &run->forms[site]);
 }
 
-void ng_run_open(struct ng_run *run, const struct ng_layout *wanted,
-	void (*change)(struct ng_form forms[NG_RUN_SITES]))
+static void prepare(struct ng_run *run, const struct ng_layout *wanted, bool is_quiet)
 {
 	const struct ng_area_owner owner = {.pid = 1, .start_ns = 2, .target_pid = 3};
 
-	*run = (struct ng_run){.layout = *wanted};
+	*run = (struct ng_run){.layout = *wanted, .is_quiet = is_quiet};
 	run->layout.site_count = NG_RUN_SITES;
 	if (ng_layout_fill(&run->layout, NULL))
 		abort();
@@ -175,12 +176,29 @@ void ng_run_open(struct ng_run *run, const struct ng_layout *wanted,
 		run->forms[site].tid_offset = NG_RUN_M_TID;
 		run->forms[site].is_plain = true;
 	}
-	if (change)
-		change(run->forms);
-	for (uint32_t site = 0; site < NG_RUN_SITES; site++)
+}
+
+static void finish(struct ng_run *run, bool entered)
+{
+	for (uint32_t site = 0; site < NG_RUN_SITES && entered; site++)
 		enter(run, site);
 	if (mprotect(run->code, CODE_BYTES, PROT_READ | PROT_EXEC))
 		abort();
+}
+
+void ng_run_open(struct ng_run *run, const struct ng_layout *wanted,
+	void (*change)(struct ng_form forms[NG_RUN_SITES]))
+{
+	prepare(run, wanted, false);
+	if (change)
+		change(run->forms);
+	finish(run, true);
+}
+
+void ng_run_open_quiet(struct ng_run *run, const struct ng_layout *wanted, bool entered)
+{
+	prepare(run, wanted, true);
+	finish(run, entered);
 }
 
 void ng_run_close(struct ng_run *run)

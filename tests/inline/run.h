@@ -44,13 +44,17 @@ struct ng_run {
 	uint8_t *code; /* the sites' functions, the handler, and the entry code */
 	uint8_t *own;
 	uint8_t *area;
-	size_t bytes;	   /* of all, from code on */
+	size_t bytes; /* of all, from code on */
+	bool is_quiet;
 	uint64_t *reached; /* how often each site's function was run behind its site */
 };
 
 /** Maps it all, and enters the sites. @param change may change forms before; NULL: as they are */
 void ng_run_open(struct ng_run *run, const struct ng_layout *wanted,
 	void (*change)(struct ng_form forms[NG_RUN_SITES]));
+/** The same for measuring: what is behind a site does nothing. @param entered or as it was before
+ */
+void ng_run_open_quiet(struct ng_run *run, const struct ng_layout *wanted, bool entered);
 void ng_run_close(struct ng_run *run);
 
 /** A thread with an id and a goroutine, and `depth` frames with return addresses first, first + 1 …
