@@ -16,9 +16,9 @@
 #define FUNCTION_MAX 256
 
 static const char help[] =
-	"Shows where a function would be probed, the code there, and why. Changes nothing, and "
-	"needs\n"
-	"no privilege for a file that you can read.\n"
+	"Shows where a function would be probed, the code there, and why; and how the inline "
+	"engine\n"
+	"would enter it. Changes nothing, and needs no privilege for a file that you can read.\n"
 	"\n"
 	"Usage: nowgate site [OPTION...] FILE FUNC...\n"
 	"       nowgate site [OPTION...] -p PID FUNC...\n"

@@ -9,6 +9,7 @@
 
 #include "core/base/cleanup.h"
 #include "core/image/insn.h"
+#include "core/inline/form.h"
 
 #define LINES_BEFORE 24 /* instructions shown before a site: a whole prologue */
 #define LINES_AFTER  3
@@ -100,8 +101,44 @@ static uint8_t describe(const struct listing *listing, size_t line, uint64_t ent
 	return insn.length;
 }
 
-static void print_site(
-	const struct ng_site_print *print, const struct ng_site *site, const struct listing *lines)
+/* How the inline engine would enter there; by the prologue where it is by no other way. */
+struct inline_way {
+	bool is_possible;
+	bool is_asked_for; /* only when it is asked for by name */
+	struct ng_form form;
+	struct ng_diag why; /* not the better way */
+};
+
+static int find_inline_way(
+	const struct ng_image *image, const struct ng_site *site, struct inline_way *way)
+{
+	int error;
+
+	*way = (struct inline_way){.why = NG_DIAG_INIT};
+	error = ng_form_choose(image, site, false, &way->form, &way->why);
+	if (error == -ENOTSUP) {
+		error = ng_form_choose(image, site, true, &way->form, NULL);
+		way->is_asked_for = !error;
+	}
+	way->is_possible = !error;
+	return error == -ENOTSUP ? 0 : error;
+}
+
+static void print_inline_way(
+	const struct ng_site_print *print, const struct ng_site *site, const struct inline_way *way)
+{
+	if (way->is_possible)
+		fprintf(print->file, "  inline: %s form at +%#" PRIx64 ", %s: %s\n",
+			ng_form_kind_name(way->form.kind), way->form.address - site->entry,
+			way->form.exact ? "exact" : "not exact", way->form.why);
+	if (way->is_asked_for)
+		fprintf(print->file, "    by --engine inline=prologue only: %s\n", way->why.text);
+	else if (!way->is_possible)
+		fprintf(print->file, "  inline: no: %s\n", way->why.text);
+}
+
+static void print_site(const struct ng_site_print *print, const struct ng_site *site,
+	const struct inline_way *way, const struct listing *lines)
 {
 	fprintf(print->file, "%s: %s at +%#" PRIx32 ", %s, %s\n", site->function, site->insn,
 		site->delta, ng_site_class_name(site->class), site->exact ? "exact" : "not exact");
@@ -111,6 +148,7 @@ static void print_site(
 		fprintf(print->file, "  clock source %s\n", site->source);
 	fprintf(print->file, "  address %#" PRIx64 ", file offset %#" PRIx64 "\n  why: %s\n",
 		site->address, site->offset, site->why);
+	print_inline_way(print, site, way);
 	if (!lines->from_entry)
 		fputs("         …\n", print->file);
 	for (size_t i = 0; i < lines->count; i++) {
@@ -134,6 +172,7 @@ int ng_site_print_text(const struct ng_site_print *print)
 	const struct ng_sites *sites = print->sites;
 
 	for (size_t i = 0; i < sites->count; i++) {
+		struct inline_way way;
 		struct listing listing;
 		int error = open_listing(&listing, print->image, &sites->items[i]);
 
@@ -141,8 +180,12 @@ int ng_site_print_text(const struct ng_site_print *print)
 			return error;
 		if (i)
 			fputc('\n', print->file);
-		print_site(print, &sites->items[i], &listing);
+		error = find_inline_way(print->image, &sites->items[i], &way);
+		if (!error)
+			print_site(print, &sites->items[i], &way, &listing);
 		free(listing.code);
+		if (error)
+			return error;
 	}
 	for (size_t i = 0; i < sites->gap_count; i++)
 		fprintf(print->file, "%snot seen: %s\n", sites->count && !i ? "\n" : "",
@@ -188,16 +231,30 @@ static json_t *json_of_listing(const struct listing *listing, const struct ng_si
 	return lines;
 }
 
-static json_t *json_of_site(const struct ng_site *site, const struct listing *listing)
+/* "form" is null where there is none; "why" then says why, or why it must be asked for by name. */
+static json_t *json_of_inline_way(const struct inline_way *way)
 {
-	return json_pack("{s:o, s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:s, s:s, s:b, s:s, s:o}",
+	const struct ng_form *form = &way->form;
+
+	if (!way->is_possible)
+		return json_pack("{s:n, s:s}", "form", "why", way->why.text);
+	return json_pack("{s:s, s:s, s:b, s:I, s:I, s:b}", "form", ng_form_kind_name(form->kind),
+		"why", way->is_asked_for ? way->why.text : form->why, "asked_for",
+		way->is_asked_for, "address", (json_int_t)form->address, "offset",
+		(json_int_t)form->offset, "exact", form->exact);
+}
+
+static json_t *json_of_site(
+	const struct ng_site *site, const struct inline_way *way, const struct listing *listing)
+{
+	return json_pack("{s:o, s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:s, s:s, s:b, s:s, s:o, s:o}",
 		"function", json_of_text(site->function), "kind",
 		site->kind == NG_SITE_INLINED_COPY ? "inlined copy" : "function", "caller",
 		json_of_text(site->caller), "source", json_of_text(site->source), "entry",
 		(json_int_t)site->entry, "address", (json_int_t)site->address, "offset",
 		(json_int_t)site->offset, "delta", (json_int_t)site->delta, "insn", site->insn,
 		"class", ng_site_class_name(site->class), "exact", site->exact, "why", site->why,
-		"prologue", json_of_listing(listing, site));
+		"inline", json_of_inline_way(way), "prologue", json_of_listing(listing, site));
 }
 
 /* Adds every site. @return 0; -ENOMEM; what reading gave */
@@ -205,15 +262,18 @@ static int add_sites(const struct ng_site_print *print, json_t *array)
 {
 	for (size_t i = 0; i < print->sites->count; i++) {
 		const struct ng_site *site = &print->sites->items[i];
+		struct inline_way way;
 		struct listing listing;
 		int error = open_listing(&listing, print->image, site);
 
 		if (error)
 			return error;
-		error = json_array_append_new(array, json_of_site(site, &listing));
+		error = find_inline_way(print->image, site, &way);
+		if (!error && json_array_append_new(array, json_of_site(site, &way, &listing)))
+			error = -ENOMEM;
 		free(listing.code);
 		if (error)
-			return -ENOMEM;
+			return error;
 	}
 	return 0;
 }

@@ -40,7 +40,8 @@ static int open_body(struct body *body, struct ng_diag *diag)
 	error = 0;
 	body->code = ng_sites_read_code(body->image, &function, &error);
 	if (!body->code)
-		return ng_diag_set(diag, error, "its code cannot be read: %s", strerror(-error));
+		return ng_diag_set(diag, error ? error : -EIO, "its code cannot be read: %s",
+			strerror(error ? -error : EIO));
 	if (function.size_bytes < FUNCTION_BYTES_MIN)
 		error = ng_diag_set(diag, -ENOTSUP,
 			"it is too short for a jump: %llu bytes, and 6 is the least",
@@ -269,9 +270,8 @@ static int check_call(
 	if (!ng_flow_is_start(&body->flow, offset) ||
 		!ng_flow_insn(&body->flow, offset, ret_insn) || ret_insn->flow != NG_INSN_CALL ||
 		ret_insn->length != NG_FORM_BYTES || body->code[offset] != 0xe8)
-		return ng_diag_set(diag, -ENOTSUP,
-			"it has no direct call that each run of it makes once (the prologue form, "
-			"--engine inline=prologue, needs none)");
+		return ng_diag_set(
+			diag, -ENOTSUP, "it has no direct call that each run of it makes once");
 	return refuse_split(&body->flow, offset, diag);
 }
 
@@ -308,7 +308,7 @@ static int fill_call_goroutine(const struct body *body, struct ng_form *form, st
 static int choose_call(const struct body *body, struct ng_form *form, struct ng_diag *diag)
 {
 	const size_t offset = (size_t)(body->site->address - body->flow.address);
-	struct ng_insn insn;
+	struct ng_insn insn = {.target = 0};
 	int error = check_call(body, offset, &insn, diag);
 
 	if (!error)

@@ -260,8 +260,11 @@ INLINE void draw_countdown(struct ng_area_line *line, uint32_t interval, bool sh
  *
  * @param slot its line at the site
  */
-__attribute__((section(".text.entry"), used, visibility("hidden"))) void ng_inline_take(
-	struct ng_area_header *area, uint64_t site, uint64_t slot, const uint64_t *g,
+void ng_inline_take(struct ng_area_header *area, uint64_t site, uint64_t slot, const uint64_t *g,
+	const uint64_t *frame, uint64_t caller)
+	__attribute__((section(".text.entry"), used, visibility("hidden")));
+
+void ng_inline_take(struct ng_area_header *area, uint64_t site, uint64_t slot, const uint64_t *g,
 	const uint64_t *frame, uint64_t caller)
 {
 	const struct ng_area_gate *gate =

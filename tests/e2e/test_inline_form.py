@@ -4,7 +4,7 @@ import re
 import subprocess
 import tempfile
 
-from harness import BOUND_S, BUILD, MATRIX, check, check_in, compile_c, go_program, need, newest, pgo_program, test
+from harness import BOUND_S, BUILD, MATRIX, check, check_in, compile_c, go_program, need, newest, nowgate, pgo_program, test
 
 FORM = BUILD / "asan" / "tests" / "unit" / "form"
 CLOCK, CALL, PROLOGUE = "clock", "call", "prologue"
@@ -128,3 +128,21 @@ def c_is_entered_by_its_calls():
         form, = forms(program, "calls")
         check((form["form"], form["g"], form["plain"], form["m_id"], form["exact"]), (CALL, 0, 0, 0, 1), str(form))
         check_bytes(program, form)
+
+
+@test(bpf=False)
+def site_says_it_beforehand():
+    program = go_program(newest(), "functions")
+    both = nowgate("site", "--json", program, "time.now", "main.frame4k", "main.table", "main.nosplit")
+    check(both.returncode, 0, both.stderr)
+    ways = [site["inline"] for site in json.loads(both.stdout)["sites"]]
+    check([way["form"] for way in ways], [CLOCK, CALL, PROLOGUE, None], str(ways))
+    check([way.get("asked_for") for way in ways], [False, False, True, None], str(ways))
+    check_in("no direct call", ways[2]["why"], "why by name only")
+    check_in("no direct call", ways[3]["why"], "why not")
+    form, = forms(program, "time.now")
+    check((ways[0]["address"], ways[0]["offset"], ways[0]["exact"]), (form["address"], form["offset"], True), "its place")
+    text = nowgate("site", program, "time.now", "main.table", "main.nosplit").stdout
+    for line in ("inline: clock form at +0x", "inline: prologue form at +0, exact", "by --engine inline=prologue only: ",
+                 "inline: no: it has no direct call"):
+        check_in(line, text, "text")
