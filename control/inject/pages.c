@@ -135,7 +135,7 @@ static int map(struct ng_remote *remote, const struct ng_area *area, int target_
 
 	if (error)
 		return error;
-	if (mapped < 0 && mapped > -NG_PAGE_BYTES)
+	if (mapped < 0 && mapped > -(int64_t)NG_PAGE_BYTES)
 		return ng_diag_set(diag, (int)mapped,
 			"process %d cannot map %" PRIu64 " bytes %s at 0x%" PRIx64 ": %s",
 			remote->stopped->pid, area->size_bytes,

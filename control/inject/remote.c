@@ -13,7 +13,7 @@
 #include "core/base/cleanup.h"
 
 #define SYSCALL_STOP (SIGTRAP | 0x80) /* with PTRACE_O_TRACESYSGOOD */
-#define SYSCALL_SIZE 2ull	      /* bytes of the instruction: 0f 05 */
+#define SYSCALL_SIZE 2u	      /* bytes of the instruction: 0f 05 */
 
 #define TRACE_OPTIONS (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC)
 
@@ -290,8 +290,8 @@ int ng_remote_call(struct ng_remote *remote, long number, const uint64_t argumen
 	if (registers.rip != remote->syscall_address + SYSCALL_SIZE ||
 		registers.orig_rax != (uint64_t)number)
 		return ng_diag_set(diag, -EPROTO,
-			"a system call in process %d ended at 0x%llx, not at 0x%" PRIx64,
-			remote->stopped->pid, registers.rip,
+			"a system call in process %d ended at 0x%" PRIx64 ", not at 0x%" PRIx64,
+			remote->stopped->pid, (uint64_t)registers.rip,
 			remote->syscall_address + SYSCALL_SIZE);
 	*ret_result = (int64_t)registers.rax;
 	return 0;

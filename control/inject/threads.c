@@ -150,7 +150,8 @@ static int await_stop(struct ng_stopped *stopped, struct ng_tracee *tracee, stru
 				"thread %d of process %d did not stop within %" PRIu64
 				" ms: nothing was changed. Try again when the machine is less busy",
 				tracee->tid, stopped->pid,
-				(stopped->deadline_ns - stopped->began_ns) / NG_NS_PER_MS);
+				(uint64_t)((stopped->deadline_ns - stopped->began_ns) /
+					   NG_NS_PER_MS));
 		}
 	}
 	return 0;
