@@ -22,8 +22,7 @@ static const uint8_t *bytes_of(const struct ng_patch *patch, bool after)
 static const char *as_hex(const uint8_t *bytes, size_t length, char text[HEX_BYTES])
 {
 	for (size_t i = 0; i < length; i++)
-		(void)snprintf(text + 3 * i, 4, "%02x ", bytes[i]);
-	text[3 * length - 1] = '\0';
+		(void)snprintf(text + 3 * i, 4, "%02x%s", bytes[i], i + 1 < length ? " " : "");
 	return text;
 }
 

@@ -1,8 +1,9 @@
 #include "control/inject/remote.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <inttypes.h>
+#include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
@@ -20,6 +21,8 @@
 /* Below the stack pointer, and below what the ABI lets a function use there (128 bytes). */
 #define TEXT_BELOW 512ull
 #define TEXT_BYTES 64u
+
+#define RESET_ON_FORK 0x01ull /* of struct sched_attr's flags: linux/sched.h */
 
 #define CHUNK_BYTES 65536ul
 
@@ -178,6 +181,32 @@ static uint64_t calm_mask(uint64_t own_mask)
 	return mask;
 }
 
+/*
+ * A thread that others compete with would wait for them at each of our calls, while all of the
+ * target stands. So it goes first for that long: its priority is its own again when its registers
+ * are.
+ */
+static void go_first(struct ng_remote *remote)
+{
+	const pid_t tid = remote->thread->tid;
+	struct ng_schedule first = {
+		.size = sizeof(first), .policy = SCHED_FIFO, .priority = 1};
+
+	if (syscall(SYS_sched_getattr, tid, &remote->schedule, sizeof(remote->schedule), 0) ||
+		(remote->schedule.policy != SCHED_OTHER && remote->schedule.policy != SCHED_BATCH))
+		return;
+	first.flags = remote->schedule.flags & RESET_ON_FORK;
+	remote->is_first = !syscall(SYS_sched_setattr, tid, &first, 0);
+}
+
+static void go_as_before(struct ng_remote *remote)
+{
+	if (!remote->is_first)
+		return;
+	(void)syscall(SYS_sched_setattr, remote->thread->tid, &remote->schedule, 0);
+	remote->is_first = false;
+}
+
 int ng_remote_begin(struct ng_remote *remote, struct ng_diag *diag)
 {
 	uint64_t mask;
@@ -205,6 +234,7 @@ int ng_remote_begin(struct ng_remote *remote, struct ng_diag *diag)
 			diag, -ESRCH, "process %d has been killed", remote->stopped->pid);
 	mask = calm_mask(remote->saved_mask);
 	(void)ptrace(PTRACE_SETSIGMASK, tid, sizeof(mask), &mask);
+	go_first(remote);
 	return 0;
 }
 
@@ -366,6 +396,7 @@ int ng_remote_end(struct ng_remote *remote)
 		return -ESRCH;
 	if (remote->has_moved)
 		error = run_to_event(remote);
+	go_as_before(remote);
 	if (error)
 		return error;
 	if (ptrace(PTRACE_SETREGS, tid, NULL, &remote->saved) ||

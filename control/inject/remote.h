@@ -20,6 +20,19 @@
 
 #define NG_REMOTE_OWED_MAX 8
 
+/** How a thread is scheduled: the kernel's struct sched_attr, as of Linux 4.17 and in later ones
+ * its beginning. */
+struct ng_schedule {
+	uint32_t size;
+	uint32_t policy;
+	uint64_t flags;
+	int32_t nice;
+	uint32_t priority;
+	uint64_t runtime;
+	uint64_t deadline;
+	uint64_t period;
+};
+
 struct ng_remote {
 	struct ng_stopped *stopped;
 	struct ng_tracee *thread; /* the one that makes the calls */
@@ -29,6 +42,8 @@ struct ng_remote {
 	uint64_t saved_mask;
 	bool has_moved;		 /* its registers are not its own */
 	bool suspends_seccomp;	 /* of this thread only, for as long */
+	bool is_first;		 /* it has a real-time priority, for as long */
+	struct ng_schedule schedule; /* its own */
 	siginfo_t owed[NG_REMOTE_OWED_MAX]; /* signals that came meanwhile */
 	size_t owed_count;
 };
