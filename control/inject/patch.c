@@ -66,24 +66,12 @@ int ng_patches_match(int mem_fd, const struct ng_patch *patches, size_t count, b
 	return 0;
 }
 
-/* A thread's stack from its pointer on, as far as it is mapped and we look. */
+/* A thread's stack from its pointer on, as far as it is mapped and we look. @return words */
 static size_t read_stack(int mem_fd, uint64_t sp, uint64_t *words)
 {
-	const uint64_t start = sp & ~7ull;
-	size_t got = 0;
+	const ssize_t length = pread(mem_fd, words, STACK_MAX_BYTES, (off_t)(sp & ~7ull));
 
-	/* By pages: a read that meets the mapping's end within its first page fails whole. */
-	while (got < STACK_MAX_BYTES) {
-		const uint64_t at = start + got;
-		const size_t wanted = PAGE_BYTES - at % PAGE_BYTES;
-		const ssize_t length = pread(mem_fd, (char *)words + got,
-			wanted < STACK_MAX_BYTES - got ? wanted : STACK_MAX_BYTES - got, (off_t)at);
-
-		if (length <= 0)
-			break;
-		got += (size_t)length;
-	}
-	return got / sizeof(*words);
+	return length < 0 ? 0 : (size_t)length / sizeof(*words);
 }
 
 static bool is_in(const struct ng_span *span, uint64_t address)

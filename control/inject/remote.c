@@ -181,17 +181,42 @@ static uint64_t calm_mask(uint64_t own_mask)
 	return mask;
 }
 
+/* A thread may run wherever its cpuset lets it, unless it was told less: then these are its CPUs. */
+static bool read_cpus(struct ng_remote *remote)
+{
+	const pid_t tid = remote->thread->tid;
+	cpu_set_t own, all;
+
+	memset(&remote->cpus, 0xff, sizeof(remote->cpus));
+	if (sched_getaffinity(tid, sizeof(own), &own) ||
+		sched_setaffinity(tid, sizeof(remote->cpus), &remote->cpus) ||
+		sched_getaffinity(tid, sizeof(all), &all))
+		return false;
+	if (!CPU_EQUAL(&own, &all))
+		remote->cpus = own;
+	return true;
+}
+
 /*
  * A thread that others compete with would wait for them at each of our calls, while all of the
- * target stands. So it goes first for that long: its priority is its own again when its registers
- * are.
+ * target stands. So it goes first for that long, and on our CPU: to wake another one up takes
+ * 60 us on a virtual machine, a switch takes 8. It is as before again when its registers are.
  */
 static void go_first(struct ng_remote *remote)
 {
 	const pid_t tid = remote->thread->tid;
+	const int cpu = sched_getcpu();
 	struct ng_schedule first = {
 		.size = sizeof(first), .policy = SCHED_FIFO, .priority = 1};
+	cpu_set_t here;
 
+	CPU_ZERO(&here);
+	if (cpu >= 0 && cpu < CPU_SETSIZE && read_cpus(remote)) {
+		CPU_SET(cpu, &here);
+		remote->is_here = true;
+		if (!sched_setaffinity(0, sizeof(here), &here))
+			(void)sched_setaffinity(tid, sizeof(here), &here);
+	}
 	if (syscall(SYS_sched_getattr, tid, &remote->schedule, sizeof(remote->schedule), 0) ||
 		(remote->schedule.policy != SCHED_OTHER && remote->schedule.policy != SCHED_BATCH))
 		return;
@@ -201,10 +226,13 @@ static void go_first(struct ng_remote *remote)
 
 static void go_as_before(struct ng_remote *remote)
 {
-	if (!remote->is_first)
-		return;
-	(void)syscall(SYS_sched_setattr, remote->thread->tid, &remote->schedule, 0);
+	if (remote->is_first)
+		(void)syscall(SYS_sched_setattr, remote->thread->tid, &remote->schedule, 0);
+	if (remote->is_here)
+		(void)sched_setaffinity(
+			remote->thread->tid, sizeof(remote->cpus), &remote->cpus);
 	remote->is_first = false;
+	remote->is_here = false;
 }
 
 int ng_remote_begin(struct ng_remote *remote, struct ng_diag *diag)

@@ -9,6 +9,7 @@
 #ifndef NG_CONTROL_INJECT_REMOTE_H
 #define NG_CONTROL_INJECT_REMOTE_H
 
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -43,6 +44,8 @@ struct ng_remote {
 	bool has_moved;		 /* its registers are not its own */
 	bool suspends_seccomp;	 /* of this thread only, for as long */
 	bool is_first;		 /* it has a real-time priority, for as long */
+	bool is_here;		 /* it has our CPU, and that one only, for as long */
+	cpu_set_t cpus;		 /* its own */
 	struct ng_schedule schedule; /* its own */
 	siginfo_t owed[NG_REMOTE_OWED_MAX]; /* signals that came meanwhile */
 	size_t owed_count;
