@@ -165,8 +165,10 @@ static int prepare(struct ng_helper_job *job, pid_t pid, uint64_t *ret_start_tic
 		return job->mem_fd;
 	job->syscall_address = ng_remote_find_syscall(pid, job->mem_fd);
 	if (!job->syscall_address)
-		return ng_diag_set(diag, -ENOTSUP,
-			"process %d has no `syscall` instruction in its text", pid);
+		return ng_diag_set(diag, -EAGAIN,
+			"no `syscall` instruction is in the text of process %d: it is just "
+			"beginning or ending",
+			pid);
 	*ret_start_ticks = process.start_ticks;
 	return 0;
 }

@@ -52,8 +52,13 @@ int ng_patches_match(int mem_fd, const struct ng_patch *patches, size_t count, b
 		const uint8_t *wanted = bytes_of(patch, is_after);
 		char seen_text[HEX_BYTES], wanted_text[HEX_BYTES];
 		uint8_t seen[NG_PATCH_MAX];
+		const ssize_t length =
+			pread(mem_fd, seen, patch->length, (off_t)patch->address);
 
-		if (pread(mem_fd, seen, patch->length, (off_t)patch->address) != patch->length)
+		if (!length) /* its memory is no more */
+			return ng_diag_set(diag, -ESRCH,
+				"the process has ended, or runs another program since this moment");
+		if (length != patch->length)
 			return ng_diag_set(diag, -EIO, "the text at 0x%" PRIx64 " cannot be read",
 				patch->address);
 		if (memcmp(seen, wanted, patch->length))

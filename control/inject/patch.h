@@ -34,7 +34,8 @@ int ng_patches_check(const struct ng_patch *patches, size_t count, struct ng_dia
  * Compares the text with what has to be there.
  *
  * @param is_after whether with `after`, else with `before`
- * @return 0; -ESTALE it differs: the text says what was seen; -EIO it cannot be read
+ * @return 0; -ESTALE it differs: the text says what was seen; -EIO it cannot be read; -ESRCH the
+ * process is gone
  */
 int ng_patches_match(int mem_fd, const struct ng_patch *patches, size_t count, bool is_after,
 	struct ng_diag *diag);

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,10 @@
 #include "core/base/clock.h"
 
 #define TICK_US 1000 /* how long a wait lasts before it is asked whether it may ever end */
+
+#define SEIZE_ATTEMPTS 3
+
+#define LINGER_NS (2 * NG_NS_PER_S) /* for threads that come late, when the others have gone on */
 
 /* The kernel's own: go on with the call, but for a handler that runs; then EINTR. */
 #define RESTART_NO_HANDLER 514
@@ -206,13 +211,19 @@ static int refusal(const struct ng_stopped *stopped, pid_t tid, int error, struc
 static int seize_one(struct ng_stopped *stopped, pid_t tid, bool *ret_new, struct ng_diag *diag)
 {
 	const unsigned long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC;
-	long result;
+	int result = 0;
 
 	seizing = stopped;
-	result = ptrace(PTRACE_SEIZE, tid, NULL, options);
+	/* An exec puts another thread into the place of the main one: then that one is met. */
+	for (int attempt = 0; attempt < SEIZE_ATTEMPTS; attempt++) {
+		result = ptrace(PTRACE_SEIZE, tid, NULL, options) ? -errno : 0;
+		if (!result || !refusal(stopped, tid, result, NULL))
+			break;
+		(void)sched_yield();
+	}
 	seizing = NULL;
 	if (result)
-		return refusal(stopped, tid, -errno, diag);
+		return refusal(stopped, tid, result, diag);
 	*ret_new = true;
 	if (!stopped->began_ns)
 		stopped->began_ns = ng_clock_ns();
@@ -343,19 +354,43 @@ int ng_stopped_seize(struct ng_stopped *stopped, struct ng_diag *diag)
 	return error;
 }
 
+/* Lets one go that has stopped, as it would have gone on. One that was killed in its stop needs
+ * nobody. */
+static void let_go(struct ng_tracee *tracee)
+{
+	if (!tracee->pc)
+		read_registers(tracee); /* and mends what the stop ended */
+	if (tracee->stop != NG_STOP_GONE)
+		(void)ptrace(PTRACE_DETACH, tracee->tid, NULL, (long)tracee->signal);
+	tracee->stop = NG_STOP_GONE;
+}
+
 uint64_t ng_stopped_let_go(struct ng_stopped *stopped)
 {
+	uint64_t stop_ns, end_ns;
+
 	for (size_t i = 0; i < stopped->count; i++) {
 		struct ng_tracee *tracee = &stopped->items[i];
 
-		if (tracee->stop == NG_STOP_NONE || tracee->stop == NG_STOP_ASLEEP)
-			(void)look(stopped, tracee, WNOHANG);
-		/* Still on its way to the stop, or killed in it: the kernel lets it go at our end.
-		 */
-		if (tracee->stop != NG_STOP_GONE)
-			(void)ptrace(PTRACE_DETACH, tracee->tid, NULL, (long)tracee->signal);
+		if (tracee->stop == NG_STOP_ASLEEP)
+			tracee->stop = NG_STOP_NONE; /* until it stops after all */
+		if (tracee->stop != NG_STOP_NONE || look(stopped, tracee, WNOHANG))
+			let_go(tracee);
 	}
-	return stopped->began_ns ? ng_clock_ns() - stopped->began_ns : 0;
+	end_ns = ng_clock_ns();
+	stop_ns = stopped->began_ns ? end_ns - stopped->began_ns : 0;
+	/* Who has not met our interruption yet will, and is waited for; or what it ends is not
+	 * mended. Whoever does not come is let go by the kernel at our end. */
+	end_ns += LINGER_NS;
+	for (size_t i = 0; i < stopped->count; i++) {
+		struct ng_tracee *tracee = &stopped->items[i];
+
+		while (tracee->stop == NG_STOP_NONE && ng_clock_ns() < end_ns) {
+			if (look(stopped, tracee, 0))
+				let_go(tracee);
+		}
+	}
+	return stop_ns;
 }
 
 int ng_tracee_await(struct ng_tracee *tracee)

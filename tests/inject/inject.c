@@ -97,6 +97,8 @@ static int cycles(struct gate *gate, size_t n, unsigned int pause_us)
 	uint32_t max_threads = 0;
 	int error = 0;
 
+	printf("at it\n");
+	fflush(stdout);
 	while (done < n && !error) {
 		struct ng_inject_report in = {0}, out = {0};
 		struct ng_injected injected;
@@ -117,7 +119,7 @@ static int cycles(struct gate *gate, size_t n, unsigned int pause_us)
 		in_ns[done] = in.stop_ns;
 		stand_ns[done] = in.stopped_ns;
 		out_ns[done++] = out.stop_ns;
-		asleep += in.asleep > 0;
+		asleep += in.asleep + out.asleep;
 		threads += in.threads;
 		max_threads = in.threads > max_threads ? in.threads : max_threads;
 		usleep(pause_us ? (unsigned int)random() % pause_us : 0);
