@@ -186,7 +186,8 @@ static int run_all(struct stat_run *run)
 
 	if (!error)
 		error = ng_run_open_signals(&run->run);
-	if (!error && !ng_calibration_get(&run->calibration, NULL))
+	if (!error && run->options.engine == NG_ENGINE_UPROBE &&
+		!ng_calibration_get(&run->calibration, NULL))
 		run->print.calibration = &run->calibration; /* else counts without their cost */
 	if (!error)
 		error = start(run);
@@ -217,6 +218,7 @@ static void take_arguments(struct stat_run *run)
 			.syscalls = arguments->syscalls,
 			.at_symbol = arguments->at_symbol},
 		.attach = arguments->attach,
+		.engine = arguments->targets.engine,
 		.pids = targets->pids,
 		.pid_count = targets->pid_count,
 		.exes = targets->exes,

@@ -40,7 +40,8 @@ static const char help[] =
 	"  -p, --pid PID        a running process. Again for more; its children are not followed\n"
 	"      --exe PATH       every process that runs this file, now and started later\n"
 	"  -- COMMAND ARG...    from its first instruction to its end, its children too\n"
-	"  -f, --func FUNC      as `nowgate stat` has it; again for more. Default: time.Now\n"
+	"  -f, --func FUNC      as `nowgate stat` has it; again for more. Default: "
+	"time.Now\n" NG_TARGETS_ENGINE_HELP
 	"  -d, --duration TIME  such as 1s; default: until the targets end, or "
 	"^C\n" NG_TRACE_OUTPUT_HELP
 	"      --segment SIZE   begin a new file at each SIZE, such as 64M; each can be read "
@@ -60,6 +61,7 @@ enum option_index {
 	OPTION_PID,
 	OPTION_EXE,
 	OPTION_FUNC,
+	OPTION_ENGINE,
 	OPTION_DURATION,
 	OPTION_OUTPUT,
 	OPTION_FORMAT,
@@ -72,6 +74,7 @@ static const struct ng_option option_table[] = {
 	[OPTION_PID] = {'p', "pid", NG_OPTION_VALUE, true},
 	[OPTION_EXE] = {0, "exe", NG_OPTION_VALUE, true},
 	[OPTION_FUNC] = {'f', "func", NG_OPTION_VALUE, true},
+	[OPTION_ENGINE] = {0, "engine", NG_OPTION_VALUE, false},
 	[OPTION_DURATION] = {'d', "duration", NG_OPTION_VALUE, false},
 	[OPTION_OUTPUT] = {'o', "output", NG_OPTION_VALUE, false},
 	[OPTION_FORMAT] = {0, "format", NG_OPTION_VALUE, false},
@@ -131,6 +134,8 @@ static int set_option(int index, const char *value, void *context)
 		return ng_targets_add_exe(&run->targets, COMMAND, value);
 	case OPTION_FUNC:
 		return ng_targets_add_function(&run->targets, COMMAND, value);
+	case OPTION_ENGINE:
+		return ng_targets_set_engine(&run->targets, COMMAND, value);
 	case OPTION_DURATION:
 		return ng_option_duration(COMMAND, "duration", value, &run->duration_ns);
 	case OPTION_OUTPUT:

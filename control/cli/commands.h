@@ -23,6 +23,7 @@ int ng_cmd_detach(int argc, char **argv);
 int ng_cmd_doctor(int argc, char **argv);
 int ng_cmd_mode(int argc, char **argv);
 int ng_cmd_record(int argc, char **argv);
+int ng_cmd_repair(int argc, char **argv);
 int ng_cmd_site(int argc, char **argv);
 int ng_cmd_snapshot(int argc, char **argv);
 int ng_cmd_stat(int argc, char **argv);

@@ -17,6 +17,7 @@ static const struct {
 	{"stat", ng_cmd_stat, "count calls, exactly"},
 	{"record", ng_cmd_record, "who calls a function, with stacks"},
 	{"trace", ng_cmd_trace, "each call by itself, into a file for trace viewers"},
+	{"repair", ng_cmd_repair, "take out what a killed run of the inline engine left"},
 	{"doctor", ng_cmd_doctor, "can tracing work here, and what does it cost"},
 	{"daemon", ng_cmd_daemon, "trace any number of processes, each within its budget"},
 	{"attach", ng_cmd_attach, "have the daemon trace processes, now and to come"},

@@ -119,6 +119,7 @@ int ng_run_open(struct ng_run *run, struct ng_diag *diag)
 	const struct ng_session_options options = {
 		.wanted = run->options->wanted,
 		.attach = run->options->attach,
+		.engine = run->options->engine,
 		.on_note = print_note,
 		.on_wait = on_wait,
 		.context = run,

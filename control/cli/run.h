@@ -19,6 +19,7 @@ struct ng_run_options {
 	const char *name; /* of the subcommand, for messages */
 	struct ng_wanted wanted;
 	enum ng_attach attach;
+	enum ng_engine engine;
 	ng_records_on_call on_call; /* as in ng_session_options, like the next two */
 	ng_records_on_look on_look;
 	void *call_context;

@@ -29,7 +29,8 @@ const char ng_stat_help[] =
 	"  -I, --interval TIME  print the counts of each such interval too\n"
 	"Output\n"
 	"      --json           one JSON document; with -I one line of JSON an interval\n"
-	"  -o, --output FILE    write the result there; default: stdout, with a command stderr\n"
+	"  -o, --output FILE    write the result there; default: stdout, with a command "
+	"stderr\n" NG_TARGETS_ENGINE_HELP
 	"      --attach HOW     auto, tracefs, or link (slower to arm, follows no children)\n"
 	"  -h, --help\n"
 	"\n"
@@ -46,6 +47,7 @@ enum option_index {
 	OPTION_OUTPUT,
 	OPTION_JSON,
 	OPTION_CLOCK,
+	OPTION_ENGINE,
 	OPTION_ATTACH,
 	OPTION_AT_SYMBOL,
 	OPTION_MODE,
@@ -63,6 +65,7 @@ static const struct ng_option option_table[] = {
 	[OPTION_OUTPUT] = {'o', "output", NG_OPTION_VALUE, false},
 	[OPTION_JSON] = {0, "json", NG_OPTION_FLAG, false},
 	[OPTION_CLOCK] = {0, "clock", NG_OPTION_OPTIONAL, false},
+	[OPTION_ENGINE] = {0, "engine", NG_OPTION_VALUE, false},
 	[OPTION_ATTACH] = {0, "attach", NG_OPTION_VALUE, false},
 	/* Not in the help: shows in our tests why the symbol's address is the wrong place. */
 	[OPTION_AT_SYMBOL] = {0, "at-symbol", NG_OPTION_FLAG, false},
@@ -153,6 +156,8 @@ static int set_option(int index, const char *value, void *context)
 		return 0;
 	case OPTION_CLOCK:
 		return set_clock(arguments, value);
+	case OPTION_ENGINE:
+		return ng_targets_set_engine(&arguments->targets, NG_STAT_COMMAND, value);
 	case OPTION_ATTACH:
 		return set_attach(arguments, value);
 	case OPTION_AT_SYMBOL:
@@ -175,6 +180,10 @@ static int check_arguments(struct ng_stat_arguments *arguments)
 	if (arguments->clock && arguments->targets.function_count)
 		return ng_complain_usage(NG_STAT_COMMAND,
 			"--clock counts the clock's own functions: it does not go with --func");
+	if (arguments->sampled && arguments->targets.engine != NG_ENGINE_UPROBE)
+		return ng_complain_usage(NG_STAT_COMMAND,
+			"--mode sampled goes with engine uprobe: inline counts every call at less "
+			"than what that takes");
 	if (arguments->sampled && (arguments->targets.command || arguments->syscalls))
 		return ng_complain_usage(NG_STAT_COMMAND,
 			"--mode sampled goes with --pid and --exe, and without system calls");

@@ -48,6 +48,20 @@ int ng_targets_add_pid(struct ng_targets *targets, const char *command, const ch
 	return 0;
 }
 
+int ng_targets_set_engine(struct ng_targets *targets, const char *command, const char *text)
+{
+	if (!strcmp(text, "uprobe"))
+		targets->engine = NG_ENGINE_UPROBE;
+	else if (!strcmp(text, "inline"))
+		targets->engine = NG_ENGINE_INLINE;
+	else if (!strcmp(text, "inline=prologue"))
+		targets->engine = NG_ENGINE_INLINE_PROLOGUE;
+	else
+		return ng_complain_usage(
+			command, "--engine %s: it can be uprobe, inline or inline=prologue", text);
+	return 0;
+}
+
 int ng_targets_finish(struct ng_targets *targets, const struct ng_options *options)
 {
 	if (options->next < options->argc) {
@@ -63,6 +77,9 @@ int ng_targets_finish(struct ng_targets *targets, const struct ng_options *optio
 	if (targets->command && (targets->pid_count || targets->exe_count))
 		return ng_complain_usage(options->command,
 			"a command does not go with --pid or --exe: one at a time");
+	if (targets->engine != NG_ENGINE_UPROBE && !targets->pid_count)
+		return ng_complain_usage(options->command,
+			"--engine inline goes with --pid: it changes one running process");
 	return 0;
 }
 
@@ -75,5 +92,6 @@ struct ng_run_options ng_targets_run_options(const struct ng_targets *targets, c
 		.pid_count = targets->pid_count,
 		.exes = targets->exes,
 		.exe_count = targets->exe_count,
-		.command = targets->command};
+		.command = targets->command,
+		.engine = targets->engine};
 }

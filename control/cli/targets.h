@@ -10,6 +10,16 @@
 
 #define NG_TARGETS_LIST_MAX 256 /* of each of -f, -p, --exe */
 
+/** The lines of a subcommand's help about it. */
+#define NG_TARGETS_ENGINE_HELP                                                                     \
+	"      --engine ENGINE  uprobe (default): by the kernel's breakpoints; or inline: by a "   \
+	"few "                                                                                     \
+	"of our\n"                                                                                 \
+	"                       instructions in the process, 100 times as fast: changes its "      \
+	"code. "                                                                                   \
+	"With -p\n"                                                                                \
+	"                       only; inline=prologue in place of the function's stack check\n"
+
 /** All borrowed from the arguments. */
 struct ng_targets {
 	const char *functions[NG_TARGETS_LIST_MAX];
@@ -19,12 +29,16 @@ struct ng_targets {
 	const char *exes[NG_TARGETS_LIST_MAX];
 	size_t exe_count;
 	char **command; /* NULL: none */
+	enum ng_engine engine;
 };
 
 /* Each adds one, and prints what is wrong with it. @return 0, or the exit code */
 int ng_targets_add_function(struct ng_targets *targets, const char *command, const char *text);
 int ng_targets_add_pid(struct ng_targets *targets, const char *command, const char *text);
 int ng_targets_add_exe(struct ng_targets *targets, const char *command, const char *text);
+
+/** Sets how calls are caught; prints what is wrong with it. @return 0, or the exit code */
+int ng_targets_set_engine(struct ng_targets *targets, const char *command, const char *text);
 
 /** Takes the command behind the last option, if there is one, and checks that there are either
  * processes or a command. What is wrong is printed. @return 0, or the exit code */

@@ -23,7 +23,8 @@ struct told {
 	struct ng_diag diag;
 };
 
-/* --- the changes, with all threads stopped ------------------------------------------------------ */
+/* --- the changes, with all threads stopped ------------------------------------------------------
+ */
 
 /* Maps both areas, or none. */
 static int map_areas(struct ng_remote *remote, const struct ng_helper_job *job, int *ret_fd,
@@ -33,9 +34,15 @@ static int map_areas(struct ng_remote *remote, const struct ng_helper_job *job, 
 
 	if (error)
 		return error;
-	error = ng_area_map(remote, &job->code, NULL, diag);
+	error = ng_own_page_map(remote, &job->data, diag);
 	if (error)
-		(void)ng_area_unmap(remote, &job->data, NULL);
+		goto unmap_data;
+	error = ng_area_map(remote, &job->code, NULL, diag);
+	if (!error)
+		return 0;
+	(void)ng_own_page_unmap(remote, &job->data, NULL);
+unmap_data:
+	(void)ng_area_unmap(remote, &job->data, NULL);
 	return error;
 }
 
@@ -43,20 +50,19 @@ static int unmap_areas(
 	struct ng_remote *remote, const struct ng_helper_job *job, struct ng_diag *diag)
 {
 	const int error = ng_area_unmap(remote, &job->code, diag);
+	const int own_error = ng_own_page_unmap(remote, &job->data, diag);
 	const int data_error = ng_area_unmap(remote, &job->data, diag);
 
-	return error ? error : data_error;
+	return error ? error : own_error ? own_error : data_error;
 }
 
 static int put_in(struct ng_stopped *stopped, const struct ng_helper_job *job, struct told *told)
 {
-	struct ng_remote remote = {.stopped = stopped,
-		.mem_fd = job->mem_fd,
-		.syscall_address = job->syscall_address};
+	struct ng_remote remote = {
+		.stopped = stopped, .mem_fd = job->mem_fd, .syscall_address = job->syscall_address};
 	int error, end_error;
 
-	error = ng_patches_match(
-		job->mem_fd, job->patches, job->patch_count, false, &told->diag);
+	error = ng_patches_match(job->mem_fd, job->patches, job->patch_count, false, &told->diag);
 	if (!error)
 		error = ng_patches_clear(
 			stopped, job->mem_fd, job->patches, job->patch_count, &told->diag);
@@ -66,23 +72,22 @@ static int put_in(struct ng_stopped *stopped, const struct ng_helper_job *job, s
 		return error;
 	error = map_areas(&remote, job, &told->data_fd, &told->diag);
 	if (!error) {
-		error = ng_patches_write(stopped, job->mem_fd, job->patches, job->patch_count,
-			true, &told->diag);
+		error = ng_patches_write(
+			stopped, job->mem_fd, job->patches, job->patch_count, true, &told->diag);
 		if (error)
 			(void)unmap_areas(&remote, job, NULL);
 	}
 	end_error = ng_remote_end(&remote);
 	if (end_error && !error)
-		error = ng_diag_set(&told->diag, end_error, "process %d was killed meanwhile",
-			job->pid);
+		error = ng_diag_set(
+			&told->diag, end_error, "process %d was killed meanwhile", job->pid);
 	return error;
 }
 
 static int unmap(struct ng_stopped *stopped, const struct ng_helper_job *job, struct told *told)
 {
-	struct ng_remote remote = {.stopped = stopped,
-		.mem_fd = job->mem_fd,
-		.syscall_address = job->syscall_address};
+	struct ng_remote remote = {
+		.stopped = stopped, .mem_fd = job->mem_fd, .syscall_address = job->syscall_address};
 	int error = ng_remote_begin(&remote, &told->diag), end_error;
 
 	if (error)
@@ -110,15 +115,13 @@ static int restore(struct ng_stopped *stopped, const struct ng_helper_job *job, 
 	if (!error)
 		error = ng_patches_clear(stopped, job->mem_fd, ours, count, &told->diag);
 	if (!error)
-		error = ng_patches_write(
-			stopped, job->mem_fd, ours, count, false, &told->diag);
+		error = ng_patches_write(stopped, job->mem_fd, ours, count, false, &told->diag);
 	return error;
 }
 
 static int take_out(struct ng_stopped *stopped, const struct ng_helper_job *job, struct told *told)
 {
-	const struct ng_span span = {
-		job->code.address, job->code.address + job->code.size_bytes};
+	const struct ng_span span = {job->code.address, job->code.address + job->code.size_bytes};
 	int error = restore(stopped, job, told);
 
 	if (error)
@@ -153,7 +156,8 @@ static int do_job(const struct ng_helper_job *job, struct told *told)
 	return error;
 }
 
-/* --- the process -------------------------------------------------------------------------------- */
+/* --- the process --------------------------------------------------------------------------------
+ */
 
 static int alone(int socket_fd, int mem_fd)
 {
@@ -257,8 +261,8 @@ static int run(const struct ng_helper_job *job, struct told *told,
 	return error;
 }
 
-int ng_helper_run(const struct ng_helper_job *job, struct ng_helper_result *ret_result,
-	struct ng_diag *diag)
+int ng_helper_run(
+	const struct ng_helper_job *job, struct ng_helper_result *ret_result, struct ng_diag *diag)
 {
 	struct told *told = mmap(NULL, sizeof(*told), PROT_READ | PROT_WRITE,
 		MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);

@@ -31,7 +31,7 @@ struct ng_helper_result {
 
 /** Has a job done. @return as ng_inject_install() and ng_inject_remove(); -ECHILD the helper was
  * killed: what it changed is as ng_injected_find() tells */
-int ng_helper_run(const struct ng_helper_job *job, struct ng_helper_result *ret_result,
-	struct ng_diag *diag);
+int ng_helper_run(
+	const struct ng_helper_job *job, struct ng_helper_result *ret_result, struct ng_diag *diag);
 
 #endif

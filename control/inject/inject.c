@@ -14,10 +14,10 @@
 #include "core/base/cleanup.h"
 #include "core/base/clock.h"
 
-#define ATTEMPTS	 3 /* to find address space that is free still when all stands */
-#define DEFAULT_STOP_NS	 (200 * NG_NS_PER_MS)
-#define RECORD_MAGIC	 0x656e696c6e69676eull /* "nginline" */
-#define RECORD_VERSION	 1u
+#define ATTEMPTS	3 /* to find address space that is free still when all stands */
+#define DEFAULT_STOP_NS (200 * NG_NS_PER_MS)
+#define RECORD_MAGIC	0x656e696c6e69676eull /* "nginline" */
+#define RECORD_VERSION	1u
 
 /* The last pages of the code area: what was replaced, sealed against writing as the code is. */
 struct record {
@@ -46,7 +46,8 @@ static int check_machine(pid_t pid, struct ng_diag *diag)
 	if (pread(fd, &header, sizeof(header), 0) != sizeof(header) ||
 		header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_machine != EM_X86_64)
 		return ng_diag_set(diag, -ENOTSUP,
-			"process %d is no 64-bit x86 program: the inline engine knows no other. Use "
+			"process %d is no 64-bit x86 program: the inline engine knows no other. "
+			"Use "
 			"the uprobe engine",
 			pid);
 	return 0;
@@ -88,15 +89,15 @@ static int open_memory(pid_t pid, struct ng_diag *diag)
 	if (fd >= 0)
 		return fd;
 	fd = tid < 0 ? tid : -errno;
-	return ng_diag_set(diag, fd, "the memory of process %d cannot be opened: %s", pid,
-		strerror(-fd));
+	return ng_diag_set(
+		diag, fd, "the memory of process %d cannot be opened: %s", pid, strerror(-fd));
 }
 
-static int find_space(const struct ng_inject_plan *plan, struct ng_helper_job *job,
-	struct ng_diag *diag)
+static int find_space(
+	const struct ng_inject_plan *plan, struct ng_helper_job *job, struct ng_diag *diag)
 {
 	struct ng_reach reach = {.first = UINT64_MAX,
-		.size_bytes = job->code.size_bytes + job->data.size_bytes};
+		.size_bytes = job->code.size_bytes + NG_PAGE_BYTES + job->data.size_bytes};
 	char path[32];
 	int error;
 
@@ -111,7 +112,7 @@ static int find_space(const struct ng_inject_plan *plan, struct ng_helper_job *j
 	if (!maps)
 		return ng_diag_set(diag, -ESRCH, "process %d has exited", plan->pid);
 	error = ng_pages_find_hole(maps, &reach, &job->code.address, diag);
-	job->data.address = job->code.address + job->code.size_bytes;
+	job->data.address = job->code.address + job->code.size_bytes + NG_PAGE_BYTES;
 	return error;
 }
 
@@ -151,8 +152,8 @@ static int check_plan(const struct ng_inject_plan *plan, struct ng_diag *diag)
 }
 
 /* Readies a job for a process that may be changed. */
-static int prepare(struct ng_helper_job *job, pid_t pid, uint64_t *ret_start_ticks,
-	struct ng_diag *diag)
+static int prepare(
+	struct ng_helper_job *job, pid_t pid, uint64_t *ret_start_ticks, struct ng_diag *diag)
 {
 	struct ng_process process;
 	int error = check_target(pid, &process, diag);

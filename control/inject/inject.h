@@ -7,7 +7,8 @@
  * forked), for ptrace belongs to one thread, its waits must not take other children's, and a kill
  * of nowgate itself then falls on no half-made change.
  *
- * Blocks the calling thread for as long as it lasts: milliseconds, max_stop_ns and some at the most.
+ * Blocks the calling thread for as long as it lasts: milliseconds, max_stop_ns and some at the
+ * most.
  */
 #ifndef NG_CONTROL_INJECT_INJECT_H
 #define NG_CONTROL_INJECT_INJECT_H
@@ -31,9 +32,9 @@ struct ng_inject_places {
 /** What to bring in. */
 struct ng_inject_plan {
 	pid_t pid;
-	uint64_t code_bytes; /* of the code; not 0 */
-	uint64_t data_bytes; /* of the data area; not 0 */
-	size_t patch_count;  /* 1 to NG_INJECT_PATCHES_MAX */
+	uint64_t code_bytes;	  /* of the code; not 0 */
+	uint64_t data_bytes;	  /* of the data area; not 0 */
+	size_t patch_count;	  /* 1 to NG_INJECT_PATCHES_MAX */
 	struct ng_patch *patches; /* address, length, is_one and before are given */
 	uint64_t max_stop_ns;	  /* gives up when threads do not stop within it; 0: 200 ms */
 

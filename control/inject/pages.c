@@ -43,8 +43,7 @@ static void consider(struct search *search, const struct hole *hole)
 	const struct ng_reach *reach = search->reach;
 	uint64_t lowest = reach->last > JUMP_REACH ? reach->last - JUMP_REACH : 0;
 	uint64_t highest = reach->first + JUMP_REACH; /* the end of the area, at the most */
-	const uint64_t start =
-		hole->start + (hole->is_above_heap ? GROWTH_BYTES : GAP_BYTES);
+	const uint64_t start = hole->start + (hole->is_above_heap ? GROWTH_BYTES : GAP_BYTES);
 	const uint64_t end = hole->end - (hole->is_below_stack ? GROWTH_BYTES : GAP_BYTES);
 	uint64_t address;
 
@@ -123,8 +122,8 @@ static int fill(pid_t tid, int target_fd, const struct ng_area *area, int *ret_f
 	return error;
 }
 
-static int map(struct ng_remote *remote, const struct ng_area *area, int target_fd,
-	struct ng_diag *diag)
+static int map(
+	struct ng_remote *remote, const struct ng_area *area, int target_fd, struct ng_diag *diag)
 {
 	const int protection = area->is_code ? PROT_READ | PROT_EXEC : PROT_READ | PROT_WRITE;
 	const int flags = area->is_code ? MAP_PRIVATE : MAP_SHARED;
@@ -163,9 +162,8 @@ int ng_area_map(
 	if (error)
 		return error;
 	if (target_fd < 0)
-		return ng_diag_set(diag, (int)target_fd,
-			"process %d cannot make a memfd: %s", remote->stopped->pid,
-			strerror(-(int)target_fd));
+		return ng_diag_set(diag, (int)target_fd, "process %d cannot make a memfd: %s",
+			remote->stopped->pid, strerror(-(int)target_fd));
 	error = fill(remote->thread->tid, (int)target_fd, area, &fd);
 	if (error)
 		error = ng_diag_set(diag, error, "the memfd of process %d cannot be filled: %s",
@@ -193,6 +191,43 @@ int ng_area_unmap(struct ng_remote *remote, const struct ng_area *area, struct n
 		return error;
 	return ng_diag_set(diag, (int)result, "process %d cannot unmap 0x%" PRIx64 ": %s",
 		remote->stopped->pid, area->address, strerror(-(int)result));
+}
+
+int ng_own_page_map(struct ng_remote *remote, const struct ng_area *data, struct ng_diag *diag)
+{
+	const uint64_t address = data->address - NG_PAGE_BYTES, is_owner = 1;
+	int64_t result;
+	int error = ng_remote_call(remote, SYS_mmap,
+		(const uint64_t[6]){address, NG_PAGE_BYTES, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, (uint64_t)-1, 0},
+		&result, diag);
+
+	if (error)
+		return error;
+	if ((uint64_t)result != address)
+		return ng_diag_set(diag, -EEXIST,
+			"the address 0x%" PRIx64 " of process %d is taken", address,
+			remote->stopped->pid);
+	error = ng_remote_call(remote, SYS_madvise,
+		(const uint64_t[6]){address, NG_PAGE_BYTES, MADV_WIPEONFORK}, &result, diag);
+	if (!error && result)
+		error = ng_diag_set(diag, (int)result, "process %d: madvise: %s",
+			remote->stopped->pid, strerror(-(int)result));
+	if (!error && pwrite(remote->mem_fd, &is_owner, sizeof(is_owner), (off_t)address) !=
+			      sizeof(is_owner))
+		error = ng_diag_set(diag, -EIO, "the memory of process %d cannot be written",
+			remote->stopped->pid);
+	if (error)
+		(void)ng_own_page_unmap(remote, data, NULL);
+	return error;
+}
+
+int ng_own_page_unmap(struct ng_remote *remote, const struct ng_area *data, struct ng_diag *diag)
+{
+	return ng_area_unmap(remote,
+		&(struct ng_area){
+			.address = data->address - NG_PAGE_BYTES, .size_bytes = NG_PAGE_BYTES},
+		diag);
 }
 
 bool ng_area_is_there(pid_t pid, const struct ng_area *area)

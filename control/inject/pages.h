@@ -59,6 +59,15 @@ int ng_pages_find_hole(
 int ng_area_map(
 	struct ng_remote *remote, const struct ng_area *area, int *ret_fd, struct ng_diag *diag);
 
+/**
+ * Maps the page before a data area, which is the process's own: private, its first word 1, and
+ * wiped in its children by fork.
+ *
+ * @return as ng_area_map()
+ */
+int ng_own_page_map(struct ng_remote *remote, const struct ng_area *data, struct ng_diag *diag);
+int ng_own_page_unmap(struct ng_remote *remote, const struct ng_area *data, struct ng_diag *diag);
+
 /** Unmaps an area. @return as ng_area_map() */
 int ng_area_unmap(struct ng_remote *remote, const struct ng_area *area, struct ng_diag *diag);
 

@@ -11,6 +11,9 @@
 #include "core/base/cleanup.h"
 
 #define PAGE_BYTES	4096ull
+#define CALL		0xe8 /* rel32 … */
+#define CALL_BYTES	5    /* … with its displacement */
+#define USER_CS		0x33
 #define STACK_MAX_BYTES 65536ull
 #define HEX_BYTES	(3 * NG_PATCH_MAX + 1)
 
@@ -52,8 +55,7 @@ int ng_patches_match(int mem_fd, const struct ng_patch *patches, size_t count, b
 		const uint8_t *wanted = bytes_of(patch, is_after);
 		char seen_text[HEX_BYTES], wanted_text[HEX_BYTES];
 		uint8_t seen[NG_PATCH_MAX];
-		const ssize_t length =
-			pread(mem_fd, seen, patch->length, (off_t)patch->address);
+		const ssize_t length = pread(mem_fd, seen, patch->length, (off_t)patch->address);
 
 		if (!length) /* its memory is no more */
 			return ng_diag_set(diag, -ESRCH,
@@ -84,41 +86,92 @@ static bool is_in(const struct ng_span *span, uint64_t address)
 	return address >= span->start && address < span->end;
 }
 
-static pid_t inside(const struct ng_stopped *stopped, int mem_fd, const struct ng_span *span,
-	bool with_stacks)
-{
-	NG_CLEANUP_FREE uint64_t *words = with_stacks ? malloc(STACK_MAX_BYTES) : NULL;
+/* Words of what the kernel puts on a stack for a signal's handler, before RIP: as in struct
+ * rt_sigframe. */
+enum {
+	FRAME_ALT_SIZE = 17,
+	FRAME_ALT_START = 19,
+	FRAME_START = 22,
+};
 
+/* Is it RIP in a signal's frame, by the words around it? Flags follow it, of which bit 1 is set,
+ * and the selectors, CS first. */
+static bool is_frames_rip(const uint64_t *words, size_t count, size_t index)
+{
+	return index >= FRAME_START && index + 2 < count && (words[index + 1] & 2) &&
+	       words[index + 1] < 1u << 22 && (uint16_t)words[index + 2] == USER_CS;
+}
+
+static bool is_within(uint64_t address, uint64_t start, uint64_t size)
+{
+	return address - start < size;
+}
+
+/*
+ * Will the thread go on where a signal's frame says? Those of signals that are over stay behind: a
+ * frame on a stack for signals is one of those unless the thread is on that stack.
+ */
+static bool is_frame_alive(const struct ng_tracee *tracee, const uint64_t *words, size_t index)
+{
+	const uint64_t address = (tracee->sp & ~7ull) + (index - FRAME_START) * sizeof(*words);
+	const uint64_t start = words[index - FRAME_ALT_START], size = words[index - FRAME_ALT_SIZE];
+
+	return !is_within(address, start, size) || is_within(tracee->sp, start, size);
+}
+
+/* Looks at a thread's stack. @return is a word of it an address in the span? */
+static bool is_on_stack(const struct ng_tracee *tracee, int mem_fd, const struct ng_span *span,
+	uint64_t *words, bool frames_only)
+{
+	const size_t count = read_stack(mem_fd, tracee->sp, words);
+
+	for (size_t i = 0; i < count; i++) {
+		if (!is_in(span, words[i]))
+			continue;
+		if (!frames_only ||
+			(is_frames_rip(words, count, i) && is_frame_alive(tracee, words, i)))
+			return true;
+	}
+	return false;
+}
+
+/* @param words room for a stack; NULL: stacks are not looked at */
+static pid_t inside(const struct ng_stopped *stopped, int mem_fd, const struct ng_span *span,
+	uint64_t *words, bool frames_only)
+{
 	for (size_t i = 0; i < stopped->count; i++) {
 		const struct ng_tracee *tracee = &stopped->items[i];
-		size_t count = 0;
 
 		if (tracee->stop == NG_STOP_GONE)
 			continue;
-		if (is_in(span, tracee->pc) || (with_stacks && !words))
+		if (is_in(span, tracee->pc) ||
+			(words && is_on_stack(tracee, mem_fd, span, words, frames_only)))
 			return tracee->tid;
-		if (with_stacks)
-			count = read_stack(mem_fd, tracee->sp, words);
-		for (size_t word = 0; word < count; word++) {
-			if (is_in(span, words[word]))
-				return tracee->tid;
-		}
 	}
 	return 0;
 }
 
 pid_t ng_stopped_inside(const struct ng_stopped *stopped, int mem_fd, const struct ng_span *span)
 {
-	return inside(stopped, mem_fd, span, true);
+	NG_CLEANUP_FREE uint64_t *words = malloc(STACK_MAX_BYTES);
+
+	if (!words)
+		return stopped->pid; /* nobody knows */
+	return inside(stopped, mem_fd, span, words, true);
 }
 
 int ng_patches_clear(const struct ng_stopped *stopped, int mem_fd, const struct ng_patch *patches,
 	size_t count, struct ng_diag *diag)
 {
+	NG_CLEANUP_FREE uint64_t *words = malloc(STACK_MAX_BYTES);
+
+	if (!words)
+		return -ENOMEM;
 	for (size_t i = 0; i < count; i++) {
 		const struct ng_patch *patch = &patches[i];
 		const struct ng_span span = {patch->address + 1, patch->address + patch->length};
-		const pid_t tid = inside(stopped, mem_fd, &span, !patch->is_one);
+		const pid_t tid =
+			inside(stopped, mem_fd, &span, patch->is_one ? NULL : words, false);
 
 		if (tid)
 			return ng_diag_set(diag, -EAGAIN,
@@ -130,8 +183,8 @@ int ng_patches_clear(const struct ng_stopped *stopped, int mem_fd, const struct 
 }
 
 /* By ptrace, where the kernel lets nobody write read-only text through /proc/PID/mem. */
-static int poke(const struct ng_stopped *stopped, uint64_t address, const uint8_t *bytes,
-	size_t length)
+static int poke(
+	const struct ng_stopped *stopped, uint64_t address, const uint8_t *bytes, size_t length)
 {
 	pid_t tid = 0;
 

@@ -66,9 +66,10 @@ struct ng_span {
 };
 
 /**
- * Is a thread in a span of code, or does its stack hold an address there: of a call that it will
- * return from, or of what a signal interrupted? Looks at words only, so it may see one where there
- * is none. Of each stack at most 64 KiB.
+ * Is a thread in a span of code that is left by jumps and returns alone, or has a signal
+ * interrupted it there? Of each stack at most 64 KiB are looked at. Where that code calls code of
+ * its own, a thread that is in there has its counter in the span, so return addresses need not be
+ * looked for: frames leave them behind for good.
  *
  * @return the thread; 0 none is
  */

@@ -14,7 +14,7 @@
 #include "core/base/cleanup.h"
 
 #define SYSCALL_STOP (SIGTRAP | 0x80) /* with PTRACE_O_TRACESYSGOOD */
-#define SYSCALL_SIZE 2u	      /* bytes of the instruction: 0f 05 */
+#define SYSCALL_SIZE 2u		      /* bytes of the instruction: 0f 05 */
 
 #define TRACE_OPTIONS (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC)
 
@@ -181,7 +181,8 @@ static uint64_t calm_mask(uint64_t own_mask)
 	return mask;
 }
 
-/* A thread may run wherever its cpuset lets it, unless it was told less: then these are its CPUs. */
+/* A thread may run wherever its cpuset lets it, unless it was told less: then these are its CPUs.
+ */
 static bool read_cpus(struct ng_remote *remote)
 {
 	const pid_t tid = remote->thread->tid;
@@ -206,8 +207,7 @@ static void go_first(struct ng_remote *remote)
 {
 	const pid_t tid = remote->thread->tid;
 	const int cpu = sched_getcpu();
-	struct ng_schedule first = {
-		.size = sizeof(first), .policy = SCHED_FIFO, .priority = 1};
+	struct ng_schedule first = {.size = sizeof(first), .policy = SCHED_FIFO, .priority = 1};
 	cpu_set_t here;
 
 	CPU_ZERO(&here);
@@ -229,8 +229,7 @@ static void go_as_before(struct ng_remote *remote)
 	if (remote->is_first)
 		(void)syscall(SYS_sched_setattr, remote->thread->tid, &remote->schedule, 0);
 	if (remote->is_here)
-		(void)sched_setaffinity(
-			remote->thread->tid, sizeof(remote->cpus), &remote->cpus);
+		(void)sched_setaffinity(remote->thread->tid, sizeof(remote->cpus), &remote->cpus);
 	remote->is_first = false;
 	remote->is_here = false;
 }
@@ -249,11 +248,12 @@ int ng_remote_begin(struct ng_remote *remote, struct ng_diag *diag)
 			"was changed. Try again",
 			remote->stopped->pid);
 	tid = remote->thread->tid;
-	remote->suspends_seccomp = !ptrace(
-		PTRACE_SETOPTIONS, tid, NULL, TRACE_OPTIONS | PTRACE_O_SUSPEND_SECCOMP);
+	remote->suspends_seccomp =
+		!ptrace(PTRACE_SETOPTIONS, tid, NULL, TRACE_OPTIONS | PTRACE_O_SUSPEND_SECCOMP);
 	if (!remote->suspends_seccomp && has_filter(remote))
 		return ng_diag_set(diag, -EACCES,
-			"process %d has a seccomp filter, and suspending it for a moment is denied: "
+			"process %d has a seccomp filter, and suspending it for a moment is "
+			"denied: "
 			"it needs CAP_SYS_ADMIN, and that nowgate itself is under no filter",
 			remote->stopped->pid);
 	if (ptrace(PTRACE_GETREGS, tid, NULL, &remote->saved) ||

@@ -41,12 +41,12 @@ struct ng_remote {
 	uint64_t syscall_address; /* of a `syscall` instruction in the target */
 	struct user_regs_struct saved;
 	uint64_t saved_mask;
-	bool has_moved;		 /* its registers are not its own */
-	bool suspends_seccomp;	 /* of this thread only, for as long */
-	bool is_first;		 /* it has a real-time priority, for as long */
-	bool is_here;		 /* it has our CPU, and that one only, for as long */
-	cpu_set_t cpus;		 /* its own */
-	struct ng_schedule schedule; /* its own */
+	bool has_moved;			    /* its registers are not its own */
+	bool suspends_seccomp;		    /* of this thread only, for as long */
+	bool is_first;			    /* it has a real-time priority, for as long */
+	bool is_here;			    /* it has our CPU, and that one only, for as long */
+	cpu_set_t cpus;			    /* its own */
+	struct ng_schedule schedule;	    /* its own */
 	siginfo_t owed[NG_REMOTE_OWED_MAX]; /* signals that came meanwhile */
 	size_t owed_count;
 };

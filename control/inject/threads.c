@@ -130,8 +130,7 @@ static void read_asleep(const struct ng_stopped *stopped, struct ng_tracee *trac
 	char path[64], text[256] = "";
 	const char *last;
 
-	(void)snprintf(
-		path, sizeof(path), "/proc/%d/task/%d/syscall", stopped->pid, tracee->tid);
+	(void)snprintf(path, sizeof(path), "/proc/%d/task/%d/syscall", stopped->pid, tracee->tid);
 	NG_CLEANUP_FCLOSE FILE *file = fopen(path, "re");
 	if (!file || !fgets(text, sizeof(text), file))
 		return;
@@ -288,8 +287,8 @@ static void read_registers(struct ng_tracee *tracee)
 	tracee->sp = registers.rsp;
 	tracee->in_call = (int64_t)registers.orig_rax >= 0;
 	tracee->is_64_bit = registers.cs == USER_64_CS;
-	if (tracee->stop != NG_STOP_EVENT || (int64_t)registers.rax != -EINTR ||
-		!tracee->in_call || !is_ended_by_stops(registers.orig_rax))
+	if (tracee->stop != NG_STOP_EVENT || (int64_t)registers.rax != -EINTR || !tracee->in_call ||
+		!is_ended_by_stops(registers.orig_rax))
 		return;
 	/* The kernel decides when it goes on: with a handler to run it is EINTR after all. */
 	registers.rax = (uint64_t)-RESTART_NO_HANDLER;

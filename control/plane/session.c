@@ -8,6 +8,7 @@
 
 #include "control/plane/session_absence.h"
 #include "control/plane/session_arm.h"
+#include "control/plane/session_inline.h"
 #include "control/plane/session_lives.h"
 #include "control/plane/session_users.h"
 #include "control/target/process.h"
@@ -37,7 +38,9 @@ int ng_session_open(const struct ng_session_options *options, struct ng_session 
 	struct ng_session *session = calloc(1, sizeof(*session));
 	const struct ng_uprobe_options engine = {.attach = options->attach,
 		.gating = NG_GATING_COMMON,
-		.records_bytes = options->on_call ? NG_RECORDS_BYTES : 0};
+		.records_bytes = options->on_call && options->engine == NG_ENGINE_UPROBE
+					 ? NG_RECORDS_BYTES
+					 : 0};
 	int error;
 
 	if (!session)
@@ -67,6 +70,7 @@ void ng_session_free(struct ng_session *session)
 {
 	if (!session)
 		return;
+	ng_session_inline_release(session);
 	(void)ng_records_close(session->records); /* strangers are of no use any more */
 	ng_tracked_list_release(&session->tracked);
 	for (size_t i = 0; i < session->everyone_count; i++)
@@ -174,7 +178,7 @@ int ng_session_start(struct ng_session *session, struct ng_diag *diag)
 	uint64_t now;
 	int error;
 
-	if (session->options.on_call) {
+	if (session->options.on_call && session->options.engine == NG_ENGINE_UPROBE) {
 		const struct ng_records_options options = {.on_call = session->options.on_call,
 			.on_look = session->options.on_look,
 			.context = session->options.call_context};
@@ -183,6 +187,7 @@ int ng_session_start(struct ng_session *session, struct ng_diag *diag)
 		if (error)
 			return error;
 	}
+	ng_session_inline_open(session);
 	ng_uprobe_gate(session->engine, true);
 	now = ng_clock_ns(); /* after the gate: every call from here on counts */
 	session->started_at_ns = now;
@@ -280,6 +285,7 @@ void ng_session_stop(struct ng_session *session)
 	}
 	now = ng_clock_ns(); /* before the gate closes: every call until here counts */
 	ng_uprobe_gate(session->engine, false);
+	ng_session_inline_close(session);
 	session->stopped_at_ns = now;
 	for (size_t i = 0; i < session->tracked.count; i++) {
 		struct ng_tracked *tracked = session->tracked.items[i];
@@ -298,7 +304,7 @@ void ng_session_stop(struct ng_session *session)
 			sites * REMOVE_MS / 1000 + 1);
 	ng_uprobe_settle(session->engine, session->options.on_wait, session->options.context);
 	if (session->records) {
-		session->reader_cpu_ns = ng_records_cpu_ns(session->records);
+		session->reader_cpu_ns += ng_records_cpu_ns(session->records);
 		session->strangers = ng_records_close(session->records);
 		session->records = NULL;
 	}
@@ -323,9 +329,12 @@ int ng_session_report(struct ng_session *session, struct ng_report *ret_report)
 	report.reader_cpu_ns = session->reader_cpu_ns;
 	report.strangers = session->strangers;
 	if (!error)
+		error = ng_session_inline_read(session, &tallies);
+	if (!error)
 		ng_session_adopt_users(session, &tallies);
 	if (!error)
 		error = ng_uprobe_lost(session->engine, report.lost);
+	ng_session_inline_lost(session, report.lost);
 	if (!error)
 		error = ng_tracked_report(&session->tracked, &tallies, end_ns, &report);
 	ng_tallies_release(&tallies);

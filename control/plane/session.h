@@ -31,8 +31,16 @@ enum ng_origin {
 /** Told of anything a person should know: one line, no newline. */
 typedef void (*ng_session_on_note)(const char *note, void *context);
 
+/** How calls are caught. */
+enum ng_engine {
+	NG_ENGINE_UPROBE,	   /* by the kernel's breakpoints */
+	NG_ENGINE_INLINE,	   /* by code of ours in the process: by pid only */
+	NG_ENGINE_INLINE_PROLOGUE, /* likewise, in place of the function's stack check */
+};
+
 struct ng_session_options {
 	struct ng_wanted wanted;
+	enum ng_engine engine;
 	enum ng_attach attach;
 	ng_session_on_note on_note; /* may be NULL */
 	/* Called now and then while ng_session_stop() waits, which can take seconds; may be NULL.

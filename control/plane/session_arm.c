@@ -2,6 +2,7 @@
 
 #include <limits.h>
 
+#include "control/plane/session_inline.h"
 #include "control/target/process.h"
 #include "control/target/text.h"
 #include "core/base/cleanup.h"
@@ -30,6 +31,8 @@ static int arm_image(struct ng_session *session, struct ng_tracked *tracked,
 
 	if (!image->sites.count || ng_tracked_has_image(tracked, image))
 		return 0;
+	if (session->options.engine != NG_ENGINE_UPROBE)
+		return ng_session_inline_arm(session, tracked, image, mappings, diag);
 	error = ng_text_check(tracked->pid, mappings, &file, &image->sites, diag);
 	if (!error && tracked->origin != NG_ORIGIN_IMAGE)
 		error = ng_uprobe_arm(session->engine, tracked->pid, ng_traced_image_numbers(image),

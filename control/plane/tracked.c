@@ -161,7 +161,7 @@ void ng_tracked_check_text(struct ng_tracked *tracked)
 {
 	struct ng_mappings mappings = NG_MAPPINGS_INIT;
 
-	if (ng_process_mappings(tracked->pid, &mappings))
+	if (tracked->is_inline || ng_process_mappings(tracked->pid, &mappings))
 		return;
 	for (size_t i = 0; i < tracked->image_count; i++) {
 		const struct ng_traced_image *image = tracked->images[i];

@@ -22,6 +22,7 @@ struct ng_tracked {
 	uint64_t start_ns; /* 0: not told by BPF yet */
 	uint32_t exec_id;  /* 0: the life that it was found in, not told by BPF */
 	enum ng_origin origin;
+	bool is_inline;	 /* it has code of ours, and no breakpoints */
 	bool is_loading; /* held again and again while its loader maps code: no need to look */
 	char *exe;
 	struct ng_traced_image *main;
