@@ -50,8 +50,7 @@ static int build(void *context, const struct ng_inject_places *places, uint8_t *
 	return 0;
 }
 
-static uint64_t find_clock(const struct ng_image *image, const char *function,
-	uint64_t *ret_offset)
+static uint64_t find_clock(const struct ng_image *image, const char *function, uint64_t *ret_offset)
 {
 	struct ng_functions functions = NG_FUNCTIONS_INIT;
 	struct ng_diag diag = NG_DIAG_INIT;
@@ -64,9 +63,8 @@ static uint64_t find_clock(const struct ng_image *image, const char *function,
 	}
 	const uint64_t address = functions.items[0].address;
 	const int64_t length = ng_image_read(image, address, code, sizeof(code));
-	const uint8_t *at = length > 0 ? memmem(code, (size_t)length, clock_bytes,
-						 sizeof(clock_bytes))
-				       : NULL;
+	const uint8_t *at =
+		length > 0 ? memmem(code, (size_t)length, clock_bytes, sizeof(clock_bytes)) : NULL;
 
 	if (at) {
 		found = address + (uint64_t)(at - code);
@@ -76,8 +74,8 @@ static uint64_t find_clock(const struct ng_image *image, const char *function,
 	return found;
 }
 
-static uint64_t find_call(struct gate *gate, const struct ng_image *image, const char *function,
-	uint64_t *ret_offset)
+static uint64_t find_call(
+	struct gate *gate, const struct ng_image *image, const char *function, uint64_t *ret_offset)
 {
 	struct ng_sites sites = NG_SITES_INIT;
 	struct ng_diag diag = NG_DIAG_INIT;

@@ -65,8 +65,8 @@ static int once(struct gate *gate)
 	error = remove_whole(&injected, &out, &busy, &diag);
 	if (error)
 		return fail(error, &diag);
-	printf("{\"count\": %" PRIu64 ", \"threads\": %u, \"in_ns\": %" PRIu64 ", \"out_ns\": %" PRIu64
-	       "}\n",
+	printf("{\"count\": %" PRIu64 ", \"threads\": %u, \"in_ns\": %" PRIu64
+	       ", \"out_ns\": %" PRIu64 "}\n",
 		counted(&injected), in.threads, in.stop_ns, out.stop_ns);
 	ng_injected_release(&injected);
 	return 0;
@@ -125,9 +125,11 @@ static int cycles(struct gate *gate, size_t n, unsigned int pause_us)
 		usleep(pause_us ? (unsigned int)random() % pause_us : 0);
 	}
 	printf("{\"cycles\": %zu, \"counted\": %" PRIu64
-	       ", \"threads\": {\"mean\": %.1f, \"max\": %u}, \"in_again\": %zu, \"out_again\": %zu, "
+	       ", \"threads\": {\"mean\": %.1f, \"max\": %u}, \"in_again\": %zu, \"out_again\": "
+	       "%zu, "
 	       "\"asleep\": %zu, ",
-		done, total, done ? (double)threads / (double)done : 0, max_threads, again, busy, asleep);
+		done, total, done ? (double)threads / (double)done : 0, max_threads, again, busy,
+		asleep);
 	print_times("in", in_ns, done ? done : 1);
 	printf(", ");
 	print_times("stand", stand_ns, done ? done : 1);
