@@ -101,8 +101,8 @@ struct ng_record {
 	__u32 site;
 	__u32 tid;
 	__u64 goroutine; /* 0: not known, or none: the runtime's own code on its own stacks */
-	__u32 window; /* serial number of the window that it was hit in; 0: none, each call is told
-		       */
+	__u32 window;  /* serial number of the window that it was hit in; 0: none, each call is told
+			*/
 	__u32 stretch; /* as ng_gate.records; 0: without a gate, which is one stretch */
 	/* Then 8 bytes a frame, innermost first: the site's address, then return addresses. Where
 	 * there are NG_RECORD_FRAMES_MAX the stack may be deeper. */
@@ -143,9 +143,9 @@ struct ng_gate {
 	__u32 probability; /* sampled: a call in a window counts if 32 random bits are not above */
 	__u32 window_open; /* sampled: the open window's serial number; 0: none is, no call counts
 			    */
-	__u32 burst_limited;   /* burst: not 0 where burst_left counts */
-	__u32 count_limited;   /* count: not 0 where running out of tokens is told */
-	__u32 window;	       /* index in `windows` that calls are noted in while one is open */
+	__u32 burst_limited; /* burst: not 0 where burst_left counts */
+	__u32 count_limited; /* count: not 0 where running out of tokens is told */
+	__u32 window;	     /* index in `windows` that calls are noted in while one is open */
 	__u32 records; /* not 0 where delivered calls are told with their stacks: a number of the
 			  stretch of time since this was last written */
 	__u64 window_until_ns; /* sampled: the window's end, CLOCK_MONOTONIC; a trip brings it

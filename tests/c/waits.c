@@ -1,13 +1,12 @@
 /*
  * Waits in many kinds of system calls while its text is changed, and says what went wrong.
  *
- *	waits run [filter]   calls beat(), sleeps, waits for locks, pipes, descriptors and signals; counts
- *	                     queued signals of a child, which have to come once each and in order. A line
- *	                     on stdin: it stands still, and says what it did as JSON; another: goes on;
- *	                     the end of stdin: exits 0. filter: dies of the system calls that bring
- *	                     memory in
- *	waits exec N         its second thread execs it anew, N times, with others running; exits 7
- *	waits exit N         N times a child with threads, which exits; exits 7
+ *	waits run [filter]   calls beat(), sleeps, waits for locks, pipes, descriptors and signals;
+ *counts queued signals of a child, which have to come once each and in order. A line on stdin: it
+ *stands still, and says what it did as JSON; another: goes on; the end of stdin: exits 0. filter:
+ *dies of the system calls that bring memory in waits exec N         its second thread execs it
+ *anew, N times, with others running; exits 7 waits exit N         N times a child with threads,
+ *which exits; exits 7
  */
 #include <errno.h>
 #include <linux/audit.h>
@@ -270,7 +269,8 @@ static int run(int filter)
 			usleep(100);
 		if (!atomic_load(&resting))
 			continue;
-		printf("{\"calls\": %ld, \"wrong\": %ld, \"naps\": %ld, \"reads\": %ld, \"signals\": "
+		printf("{\"calls\": %ld, \"wrong\": %ld, \"naps\": %ld, \"reads\": %ld, "
+		       "\"signals\": "
 		       "%ld}\n",
 			calls, wrong, naps, reads, signals_seen);
 		fflush(stdout);
