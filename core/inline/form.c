@@ -371,7 +371,7 @@ int ng_form_choose(const struct ng_image *image, const struct ng_site *site, boo
 	if (site->class == NG_SITE_SYSCALL || site->kind == NG_SITE_LEAD)
 		return ng_diag_set(diag, -ENOTSUP, "it is no function of the program's own");
 	error = open_body(&body, diag);
-	if (error)
+	if (error || !body.code)
 		return error;
 	if (!prologue && site->kind == NG_SITE_FUNCTION)
 		clock = find_clock(&body);

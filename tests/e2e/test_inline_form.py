@@ -133,7 +133,7 @@ def c_is_entered_by_its_calls():
 @test(bpf=False)
 def site_says_it_beforehand():
     program = go_program(newest(), "functions")
-    both = nowgate("site", "--json", program, "time.now", "main.frame4k", "main.table", "main.nosplit")
+    both = nowgate("site", "--json", program, "time.now", "main.divide", "main.table", "main.nosplit")
     check(both.returncode, 0, both.stderr)
     ways = [site["inline"] for site in json.loads(both.stdout)["sites"]]
     check([way["form"] for way in ways], [CLOCK, CALL, PROLOGUE, None], str(ways))
