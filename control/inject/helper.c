@@ -185,11 +185,14 @@ static int alone(int socket_fd, int mem_fd)
 	return ng_stopped_tick();
 }
 
-static _Noreturn void help(const struct ng_helper_job *job, int socket_fd, struct told *told)
+static _Noreturn void help(
+	const struct ng_helper_job *job, pid_t nowgate, int socket_fd, struct told *told)
 {
 	char end;
 
 	told->error = alone(socket_fd, job->mem_fd);
+	if (getppid() != nowgate)
+		_exit(0); /* it was killed: nobody wants this any more */
 	if (!told->error)
 		told->error = do_job(job, told);
 	if (send(socket_fd, "", 1, MSG_NOSIGNAL) == 1) {
@@ -241,6 +244,7 @@ static int await_helper(pid_t helper, int socket_fd, const struct told *told,
 static int run(const struct ng_helper_job *job, struct told *told,
 	struct ng_helper_result *ret_result, struct ng_diag *diag)
 {
+	const pid_t nowgate = getpid();
 	int sockets[2], error;
 	pid_t helper;
 
@@ -248,7 +252,7 @@ static int run(const struct ng_helper_job *job, struct told *told,
 		return -errno;
 	helper = fork();
 	if (!helper)
-		help(job, sockets[1], told);
+		help(job, nowgate, sockets[1], told);
 	error = helper < 0 ? -errno : 0;
 	close(sockets[1]);
 	if (error)

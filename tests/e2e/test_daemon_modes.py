@@ -163,7 +163,7 @@ def a_lease_is_the_attachments_too():
 @test()
 def an_attachment_in_burst_falls_back_to_sampled():
     with Daemon() as daemon, Steps() as target:
-        daemon.ask("attach", "-p", target.pid, "--mode", "burst", "--for", "200ms", "--budget", "2%")
+        daemon.ask("attach", "-p", target.pid, "--mode", "burst", "--for", "2s", "--budget", "2%")
         check(daemon.target(target.pid)["mode"], "burst", "mode")
         until_mode(daemon, target.pid, "sampled")
         check(daemon.target(target.pid)["budget_ratio"], 0.02, "budget")
