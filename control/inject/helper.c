@@ -126,7 +126,7 @@ static int take_out(struct ng_stopped *stopped, const struct ng_helper_job *job,
 
 	if (error)
 		return error;
-	told->report.inside = ng_stopped_inside(stopped, job->mem_fd, &span);
+	told->report.inside = ng_stopped_inside(stopped, job->mem_fd, &span, false);
 	if (told->report.inside)
 		return ng_diag_set(&told->diag, -EAGAIN,
 			"thread %d of process %d may be in nowgate's code still: its pages stay "
@@ -165,7 +165,7 @@ static int alone(int socket_fd, int mem_fd)
 	sigset_t signals;
 	int fds[2] = {socket_fd, mem_fd};
 
-	(void)prctl(PR_SET_NAME, "nowgate-inject");
+	(void)prctl(PR_SET_NAME, NG_HELPER_NAME);
 	(void)setsid(); /* a ^C at the terminal is not for it */
 	/* What it inherited would hold breakpoints armed that nowgate closes meanwhile. */
 	if (fds[0] > fds[1]) {

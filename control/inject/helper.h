@@ -7,6 +7,8 @@
 
 #include "control/inject/inject.h"
 
+#define NG_HELPER_NAME "nowgate-inject" /* as it is shown among the processes */
+
 enum ng_helper_what {
 	NG_HELPER_INSTALL,
 	NG_HELPER_REMOVE,

@@ -70,6 +70,10 @@ static int check_target(pid_t pid, struct ng_process *ret_process, struct ng_dia
 	if (error)
 		return error;
 	tracer = ng_process_tracer(pid, comm);
+	if (tracer > 0 && !strcmp(comm, NG_HELPER_NAME))
+		return ng_diag_set(diag, -EAGAIN,
+			"another nowgate is at work in process %d (pid %d). Try again", pid,
+			tracer);
 	if (tracer > 0)
 		return ng_diag_set(diag, -EBUSY,
 			"process %d is traced by %s (pid %d): a process has one tracer only. End "

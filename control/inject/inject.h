@@ -42,6 +42,9 @@ struct ng_inject_plan {
 	 * Makes the code, and fills each patch's `after`; nothing is stopped yet, and it may be
 	 * asked again for other places.
 	 *
+	 * The code is entered and left by jumps, and calls nothing outside of itself: so whoever
+	 * is in it has its program counter there.
+	 *
 	 * @param code code_bytes of zeroes; data_head a page of zeroes, which the data area
 	 * begins with
 	 * @return 0; an error, which the call then ends with

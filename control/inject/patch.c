@@ -11,10 +11,8 @@
 #include "core/base/cleanup.h"
 
 #define PAGE_BYTES	4096ull
-#define CALL		0xe8 /* rel32 … */
-#define CALL_BYTES	5    /* … with its displacement */
-#define USER_CS		0x33
 #define STACK_MAX_BYTES 65536ull
+#define USER_64_CS	0x33
 #define HEX_BYTES	(3 * NG_PATCH_MAX + 1)
 
 static const uint8_t *bytes_of(const struct ng_patch *patch, bool after)
@@ -86,92 +84,85 @@ static bool is_in(const struct ng_span *span, uint64_t address)
 	return address >= span->start && address < span->end;
 }
 
-/* Words of what the kernel puts on a stack for a signal's handler, before RIP: as in struct
- * rt_sigframe. */
+/* Where words of a signal's frame stand: struct rt_sigframe's ucontext, by words. */
 enum {
-	FRAME_ALT_SIZE = 17,
-	FRAME_ALT_START = 19,
-	FRAME_START = 22,
+	FRAME_ALT_STACK = 2, /* where it begins, and, two words on, how long it is */
+	FRAME_PC = 21,
+	FRAME_SEGMENTS = 23, /* of the lowest two bytes: cs */
 };
 
-/* Is it RIP in a signal's frame, by the words around it? Flags follow it, of which bit 1 is set,
- * and the selectors, CS first. */
-static bool is_frames_rip(const uint64_t *words, size_t count, size_t index)
-{
-	return index >= FRAME_START && index + 2 < count && (words[index + 1] & 2) &&
-	       words[index + 1] < 1u << 22 && (uint16_t)words[index + 2] == USER_CS;
-}
-
-static bool is_within(uint64_t address, uint64_t start, uint64_t size)
-{
-	return address - start < size;
-}
-
 /*
- * Will the thread go on where a signal's frame says? Those of signals that are over stay behind: a
- * frame on a stack for signals is one of those unless the thread is on that stack.
+ * Is a word, at words[at], the program counter in the frame of a signal that is being handled? A
+ * frame of one that was handled before may stand on another stack in reach: on an alternate stack,
+ * which the thread is not on now.
  */
-static bool is_frame_alive(const struct ng_tracee *tracee, const uint64_t *words, size_t index)
+static bool is_interrupted(const uint64_t *words, size_t count, size_t at, uint64_t sp)
 {
-	const uint64_t address = (tracee->sp & ~7ull) + (index - FRAME_START) * sizeof(*words);
-	const uint64_t start = words[index - FRAME_ALT_START], size = words[index - FRAME_ALT_SIZE];
+	const uint64_t *frame;
+	uint64_t start, end, here;
 
-	return !is_within(address, start, size) || is_within(tracee->sp, start, size);
+	if (at < FRAME_PC || at + FRAME_SEGMENTS - FRAME_PC >= count)
+		return false;
+	frame = words + at - FRAME_PC;
+	start = frame[FRAME_ALT_STACK];
+	end = start + frame[FRAME_ALT_STACK + 2];
+	here = (sp & ~7ull) + (at - FRAME_PC) * sizeof(*words);
+	if ((frame[FRAME_SEGMENTS] & 0xffff) != USER_64_CS)
+		return false;
+	return here < start || here >= end || (sp >= start && sp < end);
 }
 
-/* Looks at a thread's stack. @return is a word of it an address in the span? */
-static bool is_on_stack(const struct ng_tracee *tracee, int mem_fd, const struct ng_span *span,
-	uint64_t *words, bool frames_only)
+/* Is a thread's counter in a span, or one on its stack: of what a signal has interrupted, or, with
+ * returns, whatever word may be one. */
+static bool is_inside(
+	int mem_fd, const struct ng_tracee *tracee, const struct ng_span *span, bool with_returns)
 {
-	const size_t count = read_stack(mem_fd, tracee->sp, words);
+	NG_CLEANUP_FREE uint64_t *words = malloc(STACK_MAX_BYTES);
+	size_t count;
 
+	if (is_in(span, tracee->pc) || !words)
+		return true;
+	count = read_stack(mem_fd, tracee->sp, words);
 	for (size_t i = 0; i < count; i++) {
-		if (!is_in(span, words[i]))
-			continue;
-		if (!frames_only ||
-			(is_frames_rip(words, count, i) && is_frame_alive(tracee, words, i)))
+		if (is_in(span, words[i]) &&
+			(with_returns || is_interrupted(words, count, i, tracee->sp)))
 			return true;
 	}
 	return false;
 }
 
-/* @param words room for a stack; NULL: stacks are not looked at */
-static pid_t inside(const struct ng_stopped *stopped, int mem_fd, const struct ng_span *span,
-	uint64_t *words, bool frames_only)
+pid_t ng_stopped_inside(
+	const struct ng_stopped *stopped, int mem_fd, const struct ng_span *span, bool with_returns)
 {
 	for (size_t i = 0; i < stopped->count; i++) {
 		const struct ng_tracee *tracee = &stopped->items[i];
 
-		if (tracee->stop == NG_STOP_GONE)
-			continue;
-		if (is_in(span, tracee->pc) ||
-			(words && is_on_stack(tracee, mem_fd, span, words, frames_only)))
+		if (tracee->stop != NG_STOP_GONE && is_inside(mem_fd, tracee, span, with_returns))
 			return tracee->tid;
 	}
 	return 0;
 }
 
-pid_t ng_stopped_inside(const struct ng_stopped *stopped, int mem_fd, const struct ng_span *span)
+/* In the middle of one instruction no counter ever is, but the processor's own. */
+static pid_t middle_of_one(const struct ng_stopped *stopped, const struct ng_span *span)
 {
-	NG_CLEANUP_FREE uint64_t *words = malloc(STACK_MAX_BYTES);
+	for (size_t i = 0; i < stopped->count; i++) {
+		const struct ng_tracee *tracee = &stopped->items[i];
 
-	if (!words)
-		return stopped->pid; /* nobody knows */
-	return inside(stopped, mem_fd, span, words, true);
+		if (tracee->stop != NG_STOP_GONE && is_in(span, tracee->pc))
+			return tracee->tid;
+	}
+	return 0;
 }
 
 int ng_patches_clear(const struct ng_stopped *stopped, int mem_fd, const struct ng_patch *patches,
 	size_t count, struct ng_diag *diag)
 {
-	NG_CLEANUP_FREE uint64_t *words = malloc(STACK_MAX_BYTES);
-
-	if (!words)
-		return -ENOMEM;
 	for (size_t i = 0; i < count; i++) {
 		const struct ng_patch *patch = &patches[i];
 		const struct ng_span span = {patch->address + 1, patch->address + patch->length};
-		const pid_t tid =
-			inside(stopped, mem_fd, &span, patch->is_one ? NULL : words, false);
+		const pid_t tid = patch->is_one ? middle_of_one(stopped, &span)
+						: ng_stopped_inside(stopped, mem_fd, &span, true);
 
 		if (tid)
 			return ng_diag_set(diag, -EAGAIN,

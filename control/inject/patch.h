@@ -66,13 +66,15 @@ struct ng_span {
 };
 
 /**
- * Is a thread in a span of code that is left by jumps and returns alone, or has a signal
- * interrupted it there? Of each stack at most 64 KiB are looked at. Where that code calls code of
- * its own, a thread that is in there has its counter in the span, so return addresses need not be
- * looked for: frames leave them behind for good.
+ * Is a thread in a span of code: its program counter, or that of what a signal has interrupted
+ * whose handler runs?
  *
+ * @param with_returns whether to look for return addresses too: for code that calls other code. Any
+ * word on a stack is taken for one, so one may be seen where there is none. Of each stack at most
+ * 64 KiB are looked at
  * @return the thread; 0 none is
  */
-pid_t ng_stopped_inside(const struct ng_stopped *stopped, int mem_fd, const struct ng_span *span);
+pid_t ng_stopped_inside(const struct ng_stopped *stopped, int mem_fd, const struct ng_span *span,
+	bool with_returns);
 
 #endif

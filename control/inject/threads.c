@@ -14,6 +14,7 @@
 #include <sys/user.h>
 #include <sys/wait.h>
 
+#include "control/inject/helper.h"
 #include "control/target/process.h"
 #include "core/base/cleanup.h"
 #include "core/base/clock.h"
@@ -196,6 +197,10 @@ static int refusal(const struct ng_stopped *stopped, pid_t tid, int error, struc
 		thread.state == 'X' || !ng_process_has_memory(stopped->pid, tid))
 		return 0;
 	tracer = ng_process_tracer(stopped->pid, comm);
+	if (tracer > 0 && !strcmp(comm, NG_HELPER_NAME))
+		return ng_diag_set(diag, -EAGAIN,
+			"another nowgate is at work in process %d (pid %d). Try again",
+			stopped->pid, tracer);
 	if (tracer > 0)
 		return ng_diag_set(diag, -EBUSY,
 			"process %d is traced by %s (pid %d): a process has one tracer only. End "
