@@ -20,10 +20,10 @@ static const char help[] =
 	"  -p, --pid PID  only this process; default: all\n"
 	"  -h, --help\n"
 	"\n"
-	"What is left goes on counting, harmlessly; it costs some ns a call. No run of nowgate may "
-	"be "
-	"at\n"
-	"work in the process: it would count no more.\n"
+	"What is left goes on counting, harmlessly; it costs some ns a call. A process that "
+	"nowgate "
+	"is\n"
+	"at work in is left alone.\n"
 	"Exit status: 0 done, also where there was nothing; 1 something is left; 2 usage; 4 "
 	"denied.\n";
 
@@ -63,6 +63,12 @@ static void repair(struct repair_run *run, pid_t pid)
 
 	while (!error) {
 		run->found++;
+		if (ng_injected_has_owner(&injected)) {
+			printf("process %d: nowgate is at work there (pid %d), and takes it out "
+			       "itself\n",
+				pid, injected.owner_pid);
+			return;
+		}
 		error = ng_inject_remove(&injected, NULL, &diag);
 		ng_injected_release(&injected);
 		if (error)

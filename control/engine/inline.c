@@ -14,7 +14,6 @@
 #include "core/inline/layout.h"
 #include "core/inline/stub.h"
 
-#define STUB_ALIGN   64
 #define THREAD_LINES 1024
 #define THREAD_RINGS 64
 #define SHARED_RINGS 4
@@ -25,10 +24,6 @@
 #define REMOVE_TRIES	20
 #define REMOVE_PAUSE_NS NG_NS_PER_MS
 
-#define CODE_BYTES(sites) ((sites)*NG_STUB_BYTES_MAX + 8192) /* the recording part, too */
-
-_Static_assert(NG_STUB_BYTES_MAX % STUB_ALIGN == 0, "stubs stand one behind another");
-
 struct ng_inline {
 	struct ng_injected injected;
 	struct ng_inject_report report;
@@ -38,7 +33,8 @@ struct ng_inline {
 	uint64_t bias;
 	void *area; /* as we have it mapped; NULL: not yet */
 	struct ng_rings *rings;
-	bool is_in; /* the process holds it */
+	bool is_ours[THREAD_RINGS + SHARED_RINGS]; /* rings whose memory has been taken by us */
+	bool is_in;				   /* the process holds it */
 };
 
 /* What a call of ng_inline_new() makes code of. */
@@ -119,7 +115,8 @@ static int bring_in(struct ng_inline *entered, pid_t pid, struct ng_diag *diag)
 	struct ng_patch patches[NG_INJECT_PATCHES_MAX];
 	struct building building = {.entered = entered, .patches = patches};
 	const struct ng_inject_plan plan = {.pid = pid,
-		.code_bytes = CODE_BYTES(entered->layout.site_count),
+		.code_bytes =
+			(uint64_t)entered->layout.site_count * NG_STUB_BYTES_MAX + ng_handler_bytes,
 		.data_bytes = entered->layout.area_bytes,
 		.patch_count = entered->layout.site_count,
 		.patches = patches,
@@ -134,19 +131,22 @@ static int bring_in(struct ng_inline *entered, pid_t pid, struct ng_diag *diag)
 static int open_area(
 	struct ng_inline *entered, const struct ng_process *process, struct ng_diag *diag)
 {
-	const uint64_t tick_ns = NG_NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK);
-	const struct ng_area_owner owner = {.pid = (uint64_t)getpid(),
-		.target_pid = (uint64_t)process->pid,
-		.target_start_ns = process->start_ticks * tick_ns};
+	struct ng_process own;
+	struct ng_area_owner owner = {.target_pid = (uint64_t)process->pid,
+		.target_start_ns = ng_process_start_ns(process->start_ticks)};
 	uint64_t addresses[NG_AREA_SITES_MAX], seed = ng_clock_ns();
-	const struct ng_rings_of of = {.layout = &entered->layout,
+	struct ng_rings_of rings = {.layout = &entered->layout,
 		.addresses = addresses,
 		.numbers = entered->numbers,
 		.tgid = (uint32_t)process->pid,
-		.start_ns = process->start_ticks * tick_ns,
+		.start_ns = owner.target_start_ns,
 		.stack_bytes_max = STACK_BYTES};
-	struct ng_rings_of rings;
+	const int error = ng_process_read(getpid(), &own);
 
+	if (error)
+		return error;
+	owner.pid = (uint64_t)own.pid;
+	owner.start_ns = ng_process_start_ns(own.start_ticks);
 	entered->area = mmap(NULL, entered->layout.area_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
 		entered->injected.data_fd, 0);
 	if (entered->area == MAP_FAILED) {
@@ -162,13 +162,12 @@ static int open_area(
 	}
 	/* No end unless somebody sets one. */
 	((struct ng_area_header *)entered->area)->lease_tsc = UINT64_MAX;
-	rings = of;
 	rings.area = entered->area;
 	return ng_rings_new(&rings, &entered->rings);
 }
 
 int ng_inline_new(const struct ng_process *process, const struct ng_inline_sites *sites,
-	struct ng_inline **ret_inlined, struct ng_diag *diag)
+	struct ng_inline **ret_inline, struct ng_diag *diag)
 {
 	struct ng_inline *entered = calloc(1, sizeof(*entered));
 	int error;
@@ -195,7 +194,7 @@ int ng_inline_new(const struct ng_process *process, const struct ng_inline_sites
 		ng_inline_free(entered);
 		return error;
 	}
-	*ret_inlined = entered;
+	*ret_inline = entered;
 	return 0;
 }
 
@@ -217,6 +216,11 @@ int ng_inline_remove(struct ng_inline *entered, struct ng_diag *diag)
 		error = 0; /* gone with its process, or the program that it ran */
 	entered->is_in = error != 0;
 	return error;
+}
+
+bool ng_inline_is_there(const struct ng_inline *entered)
+{
+	return ng_injected_is_there(&entered->injected);
 }
 
 void ng_inline_free(struct ng_inline *entered)
@@ -252,9 +256,31 @@ uint32_t ng_inline_number(const struct ng_inline *entered, size_t index)
 	return entered->numbers[index];
 }
 
+/*
+ * Takes the memory of rings that are in use, all of each at once: it counts for the control group
+ * of who touches it first, and the process may have little left. Kernels before 5.14 cannot.
+ */
+static void take_memory(struct ng_inline *entered)
+{
+	const struct ng_layout *layout = &entered->layout;
+
+	for (size_t i = 0; i < (size_t)layout->thread_rings + layout->shared_rings; i++) {
+		uint8_t *ring =
+			(uint8_t *)entered->area + layout->rings_offset + i * layout->ring_stride;
+
+		if (entered->is_ours[i] ||
+			!__atomic_load_n(
+				&((struct ng_area_ring *)(void *)ring)->head, __ATOMIC_RELAXED))
+			continue;
+		(void)madvise(ring, layout->ring_stride, MADV_POPULATE_WRITE);
+		entered->is_ours[i] = true;
+	}
+}
+
 uint64_t ng_inline_drain(struct ng_inline *entered, const struct ng_tsc *clock,
 	ng_rings_on_call on_call, void *context)
 {
+	take_memory(entered);
 	return ng_rings_read_all(entered->rings, clock, on_call, context);
 }
 

@@ -44,7 +44,7 @@ struct ng_inline;
  * know; as ng_inject_install(): all with the text
  */
 int ng_inline_new(const struct ng_process *process, const struct ng_inline_sites *sites,
-	struct ng_inline **ret_inlined, struct ng_diag *diag);
+	struct ng_inline **ret_inline, struct ng_diag *diag);
 
 /**
  * Takes it out, and tries again for a while where a thread is in the midst of it. What was counted
@@ -54,6 +54,9 @@ int ng_inline_new(const struct ng_process *process, const struct ng_inline_sites
  * what ng_inject_remove() gave: with the text
  */
 int ng_inline_remove(struct ng_inline *entered, struct ng_diag *diag);
+
+/** Does the process's text lead through it still? false too where it cannot be read. */
+bool ng_inline_is_there(const struct ng_inline *entered);
 
 /** Frees what is ours of it; the process is left as it is. NULL does nothing. */
 void ng_inline_free(struct ng_inline *entered);

@@ -14,7 +14,7 @@ void ng_tallies_release(struct ng_tallies *tallies)
 	*tallies = (struct ng_tallies)NG_TALLIES_INIT;
 }
 
-static int tallies_add(struct ng_tallies *tallies, const struct ng_tally *tally)
+int ng_tallies_add(struct ng_tallies *tallies, const struct ng_tally *tally)
 {
 	/* Doubles at each power of two, so that the count alone tells the room. */
 	if (!(tallies->count & (tallies->count - 1))) {
@@ -48,7 +48,7 @@ int ng_tallies_read(int counts_fd, struct ng_tallies *ret_tallies)
 			continue;
 		for (size_t cpu = 0; cpu < cpus; cpu++)
 			tally.calls += shares[cpu].calls;
-		error = tallies_add(&tallies, &tally);
+		error = ng_tallies_add(&tallies, &tally);
 	}
 	if (error) {
 		ng_tallies_release(&tallies);

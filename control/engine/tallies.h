@@ -25,6 +25,9 @@ struct ng_tallies {
 
 void ng_tallies_release(struct ng_tallies *tallies);
 
+/** @return 0; -ENOMEM */
+int ng_tallies_add(struct ng_tallies *tallies, const struct ng_tally *tally);
+
 /** Reads all of the map `counts`. Cost: one system call a (process, site) pair. @return 0; -ENOMEM
  */
 int ng_tallies_read(int counts_fd, struct ng_tallies *ret_tallies);

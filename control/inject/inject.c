@@ -17,13 +17,15 @@
 #define ATTEMPTS	3 /* to find address space that is free still when all stands */
 #define DEFAULT_STOP_NS (200 * NG_NS_PER_MS)
 #define RECORD_MAGIC	0x656e696c6e69676eull /* "nginline" */
-#define RECORD_VERSION	1u
+#define RECORD_VERSION	2u
 
 /* The last pages of the code area: what was replaced, sealed against writing as the code is. */
 struct record {
 	uint64_t magic;
 	uint32_t version;
 	uint32_t patch_count;
+	uint64_t owner_pid;
+	uint64_t owner_start_ticks;
 	uint64_t data_address;
 	uint64_t data_bytes;
 	struct ng_patch patches[NG_INJECT_PATCHES_MAX];
@@ -125,9 +127,11 @@ static int build(const struct ng_inject_plan *plan, struct ng_helper_job *job, u
 	uint8_t *data_head, struct ng_diag *diag)
 {
 	const struct ng_inject_places places = {job->code.address, job->data.address};
+	struct ng_process owner;
 	struct record record = {.magic = RECORD_MAGIC,
 		.version = RECORD_VERSION,
 		.patch_count = (uint32_t)plan->patch_count,
+		.owner_pid = (uint64_t)getpid(),
 		.data_address = job->data.address,
 		.data_bytes = job->data.size_bytes};
 	int error;
@@ -135,8 +139,11 @@ static int build(const struct ng_inject_plan *plan, struct ng_helper_job *job, u
 	memset(code, 0, job->code.size_bytes);
 	memset(data_head, 0, NG_PAGE_BYTES);
 	error = plan->build(plan->context, &places, code, data_head, diag);
+	if (!error)
+		error = ng_process_read(getpid(), &owner);
 	if (error)
 		return error;
+	record.owner_start_ticks = owner.start_ticks;
 	memcpy(record.patches, plan->patches, plan->patch_count * sizeof(*plan->patches));
 	memcpy(job->patches, plan->patches, plan->patch_count * sizeof(*plan->patches));
 	memcpy(code + job->code.size_bytes - RECORD_BYTES, &record, sizeof(record));
@@ -319,12 +326,36 @@ int ng_injected_find(pid_t pid, struct ng_injected *ret_injected, struct ng_diag
 			" bears nowgate's name, but not its record",
 			pid, found.code.address);
 	found.start_ticks = process.start_ticks;
+	found.owner_pid = (pid_t)record.owner_pid;
+	found.owner_start_ticks = record.owner_start_ticks;
 	found.data.address = record.data_address;
 	found.data.size_bytes = record.data_bytes;
 	found.patch_count = record.patch_count;
 	memcpy(found.patches, record.patches, sizeof(found.patches));
 	*ret_injected = found;
 	return 0;
+}
+
+bool ng_injected_has_owner(const struct ng_injected *injected)
+{
+	struct ng_process owner;
+
+	return !ng_process_read(injected->owner_pid, &owner) &&
+	       owner.start_ticks == injected->owner_start_ticks;
+}
+
+bool ng_injected_is_there(const struct ng_injected *injected)
+{
+	for (size_t i = 0; i < injected->patch_count; i++) {
+		const struct ng_patch *patch = &injected->patches[i];
+		uint8_t seen[NG_PATCH_MAX];
+
+		if (ng_process_read_memory(injected->pid, patch->address, seen, patch->length) !=
+				patch->length ||
+			memcmp(seen, patch->after, patch->length) != 0)
+			return false;
+	}
+	return true;
 }
 
 void ng_injected_release(struct ng_injected *injected)

@@ -13,6 +13,7 @@
 #ifndef NG_CONTROL_INJECT_INJECT_H
 #define NG_CONTROL_INJECT_INJECT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -58,7 +59,10 @@ struct ng_inject_plan {
 struct ng_injected {
 	pid_t pid;
 	uint64_t start_ticks; /* of the process: its pid alone may be another's by now */
-	struct ng_area code;  /* its last page is the record of the patches, see inject.c */
+	/* Who brought it in; where it was found, by ng_injected_find(). */
+	pid_t owner_pid;
+	uint64_t owner_start_ticks;
+	struct ng_area code; /* its last page is the record of the patches, see inject.c */
 	struct ng_area data;
 	int data_fd; /* read and write; owned; -1 where it was found (ng_injected_find()) */
 	size_t patch_count;
@@ -101,6 +105,12 @@ int ng_inject_remove(const struct ng_injected *injected, struct ng_inject_report
 /** Finds what some run of ours, dead or alive, has brought into a process. @return 0; -ENOENT
  * there is none; -EBADMSG it is damaged: with the text */
 int ng_injected_find(pid_t pid, struct ng_injected *ret_injected, struct ng_diag *diag);
+
+/** Does whoever brought in what was found live? */
+bool ng_injected_has_owner(const struct ng_injected *injected);
+
+/** Does the text lead through it still? false too where it cannot be read. */
+bool ng_injected_is_there(const struct ng_injected *injected);
 
 /** Closes what is ours of it. The process is left as it is. */
 void ng_injected_release(struct ng_injected *injected);

@@ -4,8 +4,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <time.h>
-#include <unistd.h>
 
+#include "control/target/text.h"
 #include "core/base/clock.h"
 
 #define LOOK_NS (2 * NG_NS_PER_MS) /* 10 M calls/s of 16 bytes fill 0.3 MiB in it */
@@ -15,18 +15,14 @@ static int find_bias(const struct ng_traced_image *image, const struct ng_mappin
 	uint64_t *ret_bias, struct ng_diag *diag)
 {
 	const struct ng_site *site = &image->sites.items[0];
+	const struct ng_text_file file = ng_traced_image_file(image);
+	const uint64_t address = ng_text_find(mappings, &file, site);
 
-	for (size_t i = 0; i < mappings->count; i++) {
-		const struct ng_mapping *mapping = &mappings->items[i];
-		const uint64_t length = mapping->end - mapping->start;
-
-		if (mapping->device != image->key_device || mapping->inode != image->key_inode ||
-			site->offset < mapping->offset || site->offset - mapping->offset >= length)
-			continue;
-		*ret_bias = mapping->start + (site->offset - mapping->offset) - site->address;
-		return 0;
-	}
-	return ng_diag_set(diag, -ENOENT, "%s is not mapped where its code is", image->path);
+	if (!address)
+		return ng_diag_set(
+			diag, -ENOENT, "%s is not mapped where its code is", image->path);
+	*ret_bias = address - site->address;
+	return 0;
 }
 
 /* @return 0; -ENOMEM */
@@ -132,6 +128,12 @@ void ng_session_inline_close(struct ng_session *session)
 		struct session_inline *item = &session->inlines[i];
 		struct ng_diag diag = NG_DIAG_INIT;
 
+		if (!item->is_out && !item->tracked->disarmed_at_ns &&
+			!ng_inline_is_there(item->engine))
+			ng_tracked_gap(item->tracked,
+				"somebody took nowgate's code out of it: calls after that were not "
+				"counted");
+		item->is_out = true;
 		if (ng_inline_remove(item->engine, &diag))
 			ng_session_note(session,
 				"process %d holds code of nowgate still, which is harmless: %s",
@@ -148,59 +150,46 @@ void ng_session_inline_close(struct ng_session *session)
 /* --- counts -------------------------------------------------------------------------------------
  */
 
-static int add_tally(struct ng_tallies *tallies, const struct ng_tally *tally)
-{
-	struct ng_tally *grown =
-		reallocarray(tallies->items, tallies->count + 1, sizeof(*tallies->items));
-
-	if (!grown)
-		return -ENOMEM;
-	tallies->items = grown;
-	grown[tallies->count++] = *tally;
-	return 0;
-}
-
 int ng_session_inline_read(const struct ng_session *session, struct ng_tallies *tallies)
 {
-	const uint64_t tick_ns = NG_NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK);
-
 	for (size_t i = 0; i < session->inline_count; i++) {
 		const struct session_inline *item = &session->inlines[i];
 		const struct ng_tracked *tracked = item->tracked;
+		struct ng_tally tally = {.key = {.start_ns = tracked->start_ns,
+						 .tgid = (uint32_t)tracked->pid,
+						 .exec_id = tracked->exec_id}};
 
+		if (!tally.key.start_ns)
+			tally.key.start_ns = ng_process_start_ns(tracked->start_ticks);
 		for (size_t k = 0; k < ng_inline_site_count(item->engine); k++) {
 			struct ng_rings_counts counts;
-			int error;
 
 			ng_inline_count(item->engine, k, &counts);
-			error = add_tally(tallies,
-				&(struct ng_tally){.calls = counts.calls,
-					.key = {.start_ns =
-							tracked->start_ns
-								? tracked->start_ns
-								: tracked->start_ticks * tick_ns,
-						.tgid = (uint32_t)tracked->pid,
-						.exec_id = tracked->exec_id,
-						.site = ng_inline_number(item->engine, k)}});
-			if (error)
-				return error;
+			tally.key.site = ng_inline_number(item->engine, k);
+			tally.calls = counts.calls;
+			if (ng_tallies_add(tallies, &tally))
+				return -ENOMEM;
 		}
 	}
 	return 0;
 }
 
+/* Each call that counted was to be recorded: what was not delivered is lost, for whatever cause. */
 void ng_session_inline_lost(const struct ng_session *session, uint64_t lost[NG_LOST_CAUSES])
 {
-	for (size_t i = 0; i < session->inline_count; i++) {
+	for (size_t i = 0; session->options.on_call && i < session->inline_count; i++) {
 		const struct ng_inline *engine = session->inlines[i].engine;
+		const uint64_t delivered = ng_inline_read(engine).delivered;
+		uint64_t calls = 0;
 
 		for (size_t k = 0; k < ng_inline_site_count(engine); k++) {
 			struct ng_rings_counts counts;
 
 			ng_inline_count(engine, k, &counts);
-			for (size_t cause = 0; cause < NG_AREA_LOSSES; cause++)
-				lost[NG_LOST_RECORDS_FULL] += counts.lost[cause];
+			calls += counts.calls;
 		}
+		if (calls > delivered) /* the target can write anything there */
+			lost[NG_LOST_RECORDS_FULL] += calls - delivered;
 	}
 }
 

@@ -22,8 +22,9 @@ struct session_everyone {
 
 /** An image that a process has code of ours for. */
 struct session_inline {
-	const struct ng_tracked *tracked;
+	struct ng_tracked *tracked;
 	struct ng_inline *engine;
+	bool is_out; /* or left in for good */
 };
 
 struct ng_session {

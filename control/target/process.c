@@ -127,9 +127,19 @@ int ng_process_owner(pid_t pid, struct ng_owner *ret_owner)
 		       : -ESRCH;
 }
 
+static uint64_t tick_ns(void)
+{
+	return NG_NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK);
+}
+
 uint64_t ng_process_ticks(uint64_t start_ns)
 {
-	return start_ns / (NG_NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK));
+	return start_ns / tick_ns();
+}
+
+uint64_t ng_process_start_ns(uint64_t start_ticks)
+{
+	return start_ticks * tick_ns();
 }
 
 int ng_process_cpu_time(pid_t pid, uint64_t *ret_ns)

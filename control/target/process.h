@@ -62,6 +62,9 @@ int ng_process_owner(pid_t pid, struct ng_owner *ret_owner);
 /** The start time that BPF tells (ns on the boot clock) in the ticks of ng_process. */
 uint64_t ng_process_ticks(uint64_t start_ns);
 
+/** The first nanosecond of a tick: the other way round. */
+uint64_t ng_process_start_ns(uint64_t start_ticks);
+
 /** The CPU time that a whole process has used, its threads that are gone too. @return 0; -ESRCH */
 int ng_process_cpu_time(pid_t pid, uint64_t *ret_ns);
 

@@ -51,6 +51,21 @@ static bool holds(const struct ng_mapping *mapping, const struct ng_site *site)
 	       site->offset - mapping->offset < mapping->end - mapping->start;
 }
 
+static uint64_t address_in(const struct ng_mapping *mapping, const struct ng_site *site)
+{
+	return mapping->start + (site->offset - mapping->offset);
+}
+
+uint64_t ng_text_find(const struct ng_mappings *mappings, const struct ng_text_file *file,
+	const struct ng_site *site)
+{
+	for (size_t i = 0; i < mappings->count; i++) {
+		if (is_of_file(&mappings->items[i], file) && holds(&mappings->items[i], site))
+			return address_in(&mappings->items[i], site);
+	}
+	return 0;
+}
+
 /* What to do with a site at its address; not 0 ends the round. */
 typedef int (*visit_site)(
 	pid_t pid, uint64_t address, const struct ng_site *site, struct ng_diag *diag);
@@ -70,8 +85,7 @@ static int for_each_mapped(pid_t pid, const struct ng_mappings *mappings,
 
 			if (!holds(mapping, site))
 				continue;
-			error = visit(
-				pid, mapping->start + (site->offset - mapping->offset), site, diag);
+			error = visit(pid, address_in(mapping, site), site, diag);
 			if (error)
 				return error;
 		}

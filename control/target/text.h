@@ -31,6 +31,10 @@ struct ng_text_file {
 int ng_text_check(pid_t pid, const struct ng_mappings *mappings, const struct ng_text_file *file,
 	const struct ng_sites *sites, struct ng_diag *diag);
 
+/** Where a process has a site. @return its address; 0: that part of the file is not mapped */
+uint64_t ng_text_find(const struct ng_mappings *mappings, const struct ng_text_file *file,
+	const struct ng_site *site);
+
 /** Does one of the sites, all of them armed, hold its original byte? The kernel puts a breakpoint
  * back when a file is mapped, but not when a process drops or rewrites its own page. */
 bool ng_text_is_bare(pid_t pid, const struct ng_mappings *mappings, const struct ng_text_file *file,

@@ -7,21 +7,24 @@ import subprocess
 import tempfile
 import time
 
-from beside import Steps
+from beside import Steps, site_of
 from harness import BOUND_S, MATRIX, NOWGATE, check, check_in, go_program, need, newest, nowgate, test, until
 from traced import read_ndjson
 
 
+def maps_of(pid):
+    with open(f"/proc/{pid}/maps", encoding="utf-8") as file:
+        return [line.split() for line in file]
+
+
 def mappings(pid):
     """What nowgate has mapped there."""
-    with open(f"/proc/{pid}/maps", encoding="utf-8") as file:
-        return [line.split()[-2] if "deleted" in line else line.split()[-1] for line in file if "nowgate" in line]
+    return [mapping[5] for mapping in maps_of(pid) if len(mapping) > 5 and "/memfd:nowgate" in mapping[5]]
 
 
 def text(pid, program):
     """The bytes of its text."""
-    with open(f"/proc/{pid}/maps", encoding="utf-8") as file:
-        spans = [line.split()[0].split("-") for line in file if " r-xp " in line and program in line]
+    spans = [mapping[0].split("-") for mapping in maps_of(pid) if mapping[1] == "r-xp" and program in mapping[-1]]
     with open(f"/proc/{pid}/mem", "rb") as file:
         parts = []
         for begin, end in spans:
@@ -120,6 +123,37 @@ def what_a_killed_run_left_is_repaired():
         check(mappings(target.pid), [], "what is mapped")
         target.step(1000)
         check_in("nothing", nowgate("repair", "-p", target.pid).stdout, "what it says")
+        check(target.leave(), 0, "its status")
+
+
+@test()
+def who_is_at_work_is_not_repaired():
+    with Steps(4) as target:
+        with at_work("stat", "--engine", "inline", "--json", "-p", target.pid) as (run, _):
+            done = target.step(1000)["time.Now"]
+            repaired = nowgate("repair")
+            check(repaired.returncode, 0, repaired.stderr)
+            check_in(f"process {target.pid}: nowgate is at work there (pid {run.pid})", repaired.stdout, "what it says")
+            done += target.step(1000)["time.Now"]
+            check(calls_of(end(run)), done, "calls")
+
+
+@test()
+def what_somebody_takes_out_is_not_called_exact():
+    with Steps(4) as target:
+        offset, _ = site_of(target.program)
+        with at_work("stat", "--engine", "inline", "--json", "-p", target.pid) as (run, _):
+            address = next(int(mapping[0].split("-")[0], 16) - int(mapping[2], 16) + offset for mapping in maps_of(target.pid)
+                           if "x" in mapping[1] and mapping[-1] == str(target.program))
+            with open(target.program, "rb") as file, open(f"/proc/{target.pid}/mem", "r+b", buffering=0) as memory:
+                file.seek(offset)
+                memory.seek(address)
+                memory.write(file.read(5))
+            target.step(1000)
+            function, = json.loads(end(run))["targets"][0]["functions"]
+            check(function["exact"], False, "exact")
+            check_in("took nowgate's code out", function["missing"], "why")
+        check(mappings(target.pid), [], "what is mapped")
         check(target.leave(), 0, "its status")
 
 
