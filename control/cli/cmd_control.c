@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "control/cli/json_get.h"
 #include "control/cli/options.h"
 #include "control/cli/snapshot.h"
 #include "control/cli/status_print.h"
@@ -365,12 +366,7 @@ static int check(struct control *control)
 /* @return 0, or the exit code */
 static int parse(int argc, char **argv, struct control *control)
 {
-	struct ng_options options = {.command = control->command,
-		.table = option_table,
-		.count = OPTION_COUNT,
-		.argc = argc,
-		.argv = argv,
-		.next = 1};
+	struct ng_options options = NG_OPTIONS_INIT(control->command, option_table, argc, argv);
 	int index, code = 0;
 
 	if (control->request.op == NG_OP_MODE && argc > 1 && argv[1][0] != '-') {
@@ -440,6 +436,21 @@ static int ask_once(const struct control *control)
 	return code;
 }
 
+/* Is one of the targets in burst? Those that have ended are told of, too. */
+static bool is_in_burst(const json_t *answer)
+{
+	const json_t *targets = json_object_get(answer, "targets"), *target;
+	size_t i;
+
+	json_array_foreach(targets, i, target)
+	{
+		if (!json_is_true(json_object_get(target, "ended")) &&
+			!strcmp(ng_json_text(target, "mode"), ng_mode_name(NG_MODE_BURST)))
+			return true;
+	}
+	return false;
+}
+
 /* Waits until the burst is over, and has what came of it written, and what came before. */
 static int write_burst(struct control *control)
 {
@@ -452,13 +463,10 @@ static int write_burst(struct control *control)
 
 	while (!is_over && !code) {
 		json_t *answer = NULL;
-		const char *mode;
 
 		(void)nanosleep(&pause, NULL); /* cut short: the next one is early */
 		code = (int)ng_client_request(control->socket_path, &status, &answer, &diag);
-		mode = json_string_value(json_object_get(
-			json_array_get(json_object_get(answer, "targets"), 0), "mode"));
-		is_over = !mode || strcmp(mode, ng_mode_name(NG_MODE_BURST)) != 0;
+		is_over = !is_in_burst(answer);
 		json_decref(answer);
 	}
 	if (code) {

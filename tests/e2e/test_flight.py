@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import tempfile
+import time
 
 from beside import Steps, differing
 from daemon import Daemon, site
@@ -102,6 +103,29 @@ def a_burst_is_written_with_what_came_before():
         lengths = stretches(trace)
         check(lengths[:2], [before, 1000], "calls before, and of the burst")
         check_in("2 gaps", said, "what it says") if len(lengths) == 3 else check_in("1 gap ", said, "what it says")
+
+
+@test()
+def a_burst_is_waited_for_after_an_exec():
+    """Then the image before it is told of, too, as ended."""
+    with Daemon() as daemon, Steps() as target:
+        daemon.ask("attach", "--exe", target.program, "--mode", "count", "--exact", "--record")
+        until(lambda: daemon.targets(target.pid), "the target")
+        target.again("exec")
+        until(lambda: daemon.targets(target.pid, ended=True) and daemon.targets(target.pid), "both images")
+        daemon.until_armed(target.pid, [site(target)])
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "burst.ndjson")
+            with subprocess.Popen([NOWGATE, "mode", "burst", "-p", str(target.pid), "--events", "1000", "--for", "60s",
+                                   "-o", path, "--socket", daemon.socket], stdout=subprocess.PIPE, text=True) as run:
+                until_mode(daemon, target.pid, "burst")
+                target.step(450)
+                time.sleep(0.3)  # some looks
+                check(run.poll(), None, "it waits")
+                target.step(450)
+                said = run.communicate(timeout=BOUND_S)[0]
+                check(run.returncode, 0, said)
+            check(1000 in stretches(read_ndjson(path)), True, "the calls of the burst are there")
 
 
 def stretches(trace):
