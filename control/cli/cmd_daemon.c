@@ -47,12 +47,7 @@ static const struct ng_option option_table[] = {
 
 int ng_cmd_daemon(int argc, char **argv)
 {
-	struct ng_options options = {.command = COMMAND,
-		.table = option_table,
-		.count = sizeof(option_table) / sizeof(option_table[0]),
-		.argc = argc,
-		.argv = argv,
-		.next = 1};
+	struct ng_options options = NG_OPTIONS_INIT(COMMAND, option_table, argc, argv);
 	struct ng_daemon_options daemon = {.config_path = NULL};
 	struct ng_diag diag = NG_DIAG_INIT;
 	bool print_config = false;

@@ -151,12 +151,7 @@ static int run_doctor(bool json, bool recalibrate)
 
 int ng_cmd_doctor(int argc, char **argv)
 {
-	struct ng_options options = {.command = COMMAND,
-		.table = option_table,
-		.count = sizeof(option_table) / sizeof(option_table[0]),
-		.argc = argc,
-		.argv = argv,
-		.next = 1};
+	struct ng_options options = NG_OPTIONS_INIT(COMMAND, option_table, argc, argv);
 	bool json = false, recalibrate = false;
 	int option;
 

@@ -102,12 +102,7 @@ static int repair_all(struct repair_run *run)
 int ng_cmd_repair(int argc, char **argv)
 {
 	struct repair_run run = {.pid = 0};
-	struct ng_options options = {.command = COMMAND,
-		.table = option_table,
-		.count = sizeof(option_table) / sizeof(option_table[0]),
-		.argc = argc,
-		.argv = argv,
-		.next = 1};
+	struct ng_options options = NG_OPTIONS_INIT(COMMAND, option_table, argc, argv);
 	int code = ng_options_each(&options, set_option, &run);
 
 	if (code)

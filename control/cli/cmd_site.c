@@ -101,12 +101,7 @@ static int add_operand(struct site_arguments *arguments, const char *text)
 /* Options may stand behind operands too, up to a "--". */
 static int read_arguments(int argc, char **argv, struct site_arguments *arguments)
 {
-	struct ng_options options = {.command = COMMAND,
-		.table = option_table,
-		.count = sizeof(option_table) / sizeof(option_table[0]),
-		.argc = argc,
-		.argv = argv,
-		.next = 1};
+	struct ng_options options = NG_OPTIONS_INIT(COMMAND, option_table, argc, argv);
 	bool only_operands = false;
 	int wrong = 0;
 

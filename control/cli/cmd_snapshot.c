@@ -76,12 +76,7 @@ static int set_option(int index, const char *value, void *context)
 int ng_cmd_snapshot(int argc, char **argv)
 {
 	struct snapshot_run run = {.snapshot = {.command = COMMAND, .socket_path = NG_SOCKET_PATH}};
-	struct ng_options options = {.command = COMMAND,
-		.table = option_table,
-		.count = sizeof(option_table) / sizeof(option_table[0]),
-		.argc = argc,
-		.argv = argv,
-		.next = 1};
+	struct ng_options options = NG_OPTIONS_INIT(COMMAND, option_table, argc, argv);
 	int code = ng_options_each(&options, set_option, &run);
 
 	if (code)

@@ -98,12 +98,7 @@ static int set_option(int index, const char *value, void *context)
 
 static int read_arguments(struct top_run *run, int argc, char **argv)
 {
-	struct ng_options options = {.command = COMMAND,
-		.table = option_table,
-		.count = sizeof(option_table) / sizeof(option_table[0]),
-		.argc = argc,
-		.argv = argv,
-		.next = 1};
+	struct ng_options options = NG_OPTIONS_INIT(COMMAND, option_table, argc, argv);
 	int code = ng_options_each(&options, set_option, run);
 
 	if (code)

@@ -34,6 +34,14 @@ struct ng_options {
 	const char *value; /* of the option just read; NULL where it has none */
 };
 
+/** All arguments behind the subcommand's name. @param option_table an array */
+#define NG_OPTIONS_INIT(name, option_table, argument_count, arguments)                             \
+	{                                                                                          \
+		.command = (name), .table = (option_table),                                        \
+		.count = sizeof(option_table) / sizeof((option_table)[0]),                         \
+		.argc = (argument_count), .argv = (arguments), .next = 1                           \
+	}
+
 #define NG_OPTIONS_END	 (-1) /* no further option: `next` is the first operand */
 #define NG_OPTIONS_ERROR (-2) /* a message has been printed */
 

@@ -201,12 +201,7 @@ static int check_arguments(struct ng_stat_arguments *arguments)
 
 int ng_stat_arguments_parse(int argc, char **argv, struct ng_stat_arguments *arguments)
 {
-	struct ng_options options = {.command = NG_STAT_COMMAND,
-		.table = option_table,
-		.count = sizeof(option_table) / sizeof(option_table[0]),
-		.argc = argc,
-		.argv = argv,
-		.next = 1};
+	struct ng_options options = NG_OPTIONS_INIT(NG_STAT_COMMAND, option_table, argc, argv);
 	int code = ng_options_each(&options, set_option, arguments);
 
 	if (code || arguments->help)

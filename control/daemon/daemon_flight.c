@@ -70,7 +70,6 @@ struct target {
 	size_t index;
 	bool is_there, has_ended;
 	enum ng_mode mode;
-	uint64_t told;
 	char *exe; /* its own */
 };
 
@@ -87,7 +86,6 @@ static int look_for(const struct ng_member_report *report, void *context)
 	target->is_there = true;
 	target->has_ended = report->ended;
 	target->mode = report->settings.mode;
-	target->told = report->tally.told;
 	return target->exe ? 0 : -ENOMEM;
 }
 
@@ -164,9 +162,7 @@ static int name_row(struct ng_namer *namer, const struct ng_flight_view *view,
 
 static json_t *frame_object(const struct ng_profile_frame *frame)
 {
-	json_t *object = json_pack("{s:o, s:o, s:o}", "function",
-		ng_json_text_or_null(frame->function), "file", ng_json_text_or_null(frame->file),
-		"line", ng_json_number_or_null(frame->line));
+	json_t *object = ng_json_frame(frame);
 
 	if (frame->address &&
 		json_object_set_new(object, "address", ng_json_number(frame->address))) {
@@ -281,11 +277,10 @@ static int draw(struct picture *picture, const struct target *target, json_t **r
 		error = add_call(picture, &picture->view->calls[i]);
 	if (error)
 		return error;
-	*ret_body = json_pack("{s:i, s:s, s:I, s:o, s:O, s:O, s:o, s:o}", "pid", target->pid, "exe",
+	*ret_body = json_pack("{s:i, s:s, s:I, s:o, s:O, s:O, s:o}", "pid", target->pid, "exe",
 		target->exe, "clock_offset_ns", (json_int_t)offset_ns, "frames",
 		frame_list(picture), "stacks", picture->stacks, "calls", picture->calls,
-		"overwritten", ng_json_number(picture->view->overwritten), "told",
-		ng_json_number(target->told));
+		"overwritten", ng_json_number(picture->view->overwritten));
 	return *ret_body ? 0 : -ENOMEM;
 }
 

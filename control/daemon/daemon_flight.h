@@ -30,7 +30,7 @@ int ng_daemon_lost(const struct ng_daemon *daemon, uint64_t ret_lost[NG_LOSSES])
  * The newest calls: {"pid", "exe", "clock_offset_ns", "frames": [{"function", "file", "line",
  * "address"}], "stacks": [[indices of frames, innermost first]], "calls": [[time_ns, tid,
  * goroutine, index of a stack or -1, weight, window, stretch]] in the order in which they came,
- * "overwritten": calls before these, "told": all that were recorded of it}.
+ * "overwritten": calls before these}.
  */
 int ng_answer_snapshot(
 	struct ng_daemon *daemon, pid_t pid, json_t **ret_body, struct ng_diag *diag);

@@ -32,3 +32,10 @@ json_t *ng_json_address(uint64_t value)
 {
 	return json_sprintf("0x%" PRIx64, value);
 }
+
+json_t *ng_json_frame(const struct ng_profile_frame *frame)
+{
+	return json_pack("{s:o, s:o, s:o}", "function", ng_json_text_or_null(frame->function),
+		"file", ng_json_text_or_null(frame->file), "line",
+		ng_json_number_or_null(frame->line));
+}

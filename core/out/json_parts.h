@@ -7,6 +7,8 @@
 
 #include <jansson.h>
 
+#include "core/out/profile.h"
+
 /** One line of UTF-8 without control characters; null for NULL and "". */
 json_t *ng_json_text_or_null(const char *text);
 
@@ -18,5 +20,8 @@ json_t *ng_json_number_or_null(uint64_t value);
 
 /** "0x…". */
 json_t *ng_json_address(uint64_t value);
+
+/** An object: "function", "file" and "line", each null where it is not known. */
+json_t *ng_json_frame(const struct ng_profile_frame *frame);
 
 #endif

@@ -43,9 +43,7 @@ struct ndjson {
 
 static json_t *frame_object(const struct ng_profile_frame *frame)
 {
-	json_t *object = json_pack("{s:o, s:o, s:o}", "function",
-		ng_json_text_or_null(frame->function), "file", ng_json_text_or_null(frame->file),
-		"line", ng_json_number_or_null(frame->line));
+	json_t *object = ng_json_frame(frame);
 
 	if ((frame->function && frame->function[0]) || !frame->address)
 		return object;
