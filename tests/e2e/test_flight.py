@@ -83,21 +83,34 @@ def between_windows_there_are_gaps():
             check(times[index + 1] - begin, length, "a gap goes from one call to the next")
 
 
+@contextlib.contextmanager
+def burst(daemon, target):
+    """A burst of 1,000 calls, with its end waited for. Yields the run, and the file that it writes."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "burst.ndjson")
+        with subprocess.Popen([NOWGATE, "mode", "burst", "-p", str(target.pid), "--events", "1000", "--for", "60s", "-o", path,
+                               "--socket", daemon.socket], stdout=subprocess.PIPE, text=True) as run:
+            until_mode(daemon, target.pid, "burst")
+            yield run, path
+
+
+def end(run):
+    """@return what it says"""
+    said = run.communicate(timeout=BOUND_S)[0]
+    check(run.returncode, 0, said)
+    return said
+
+
 @test()
 def a_burst_is_written_with_what_came_before():
     with attached("--mode", "count", "--exact", "--record") as (daemon, target):
         daemon.until_armed(target.pid, [site(target)])
         before = target.step(300)["time.Now"]
-        with tempfile.TemporaryDirectory() as folder:
-            path = os.path.join(folder, "burst.ndjson")
-            with subprocess.Popen([NOWGATE, "mode", "burst", "-p", str(target.pid), "--events", "1000", "--for", "60s",
-                                   "-o", path, "--socket", daemon.socket], stdout=subprocess.PIPE, text=True) as run:
-                until_mode(daemon, target.pid, "burst")
-                target.step(700)
-                check(run.poll(), None, "it waits")
-                target.step(700)
-                said = run.communicate(timeout=BOUND_S)[0]
-                check(run.returncode, 0, said)
+        with burst(daemon, target) as (run, path):
+            target.step(700)
+            check(run.poll(), None, "it waits")
+            target.step(700)
+            said = end(run)
             trace = read_ndjson(path)
         # What is armed stays armed: the burst's last call is followed by those that are counted and recorded.
         lengths = stretches(trace)
@@ -114,17 +127,12 @@ def a_burst_is_waited_for_after_an_exec():
         target.again("exec")
         until(lambda: daemon.targets(target.pid, ended=True) and daemon.targets(target.pid), "both images")
         daemon.until_armed(target.pid, [site(target)])
-        with tempfile.TemporaryDirectory() as folder:
-            path = os.path.join(folder, "burst.ndjson")
-            with subprocess.Popen([NOWGATE, "mode", "burst", "-p", str(target.pid), "--events", "1000", "--for", "60s",
-                                   "-o", path, "--socket", daemon.socket], stdout=subprocess.PIPE, text=True) as run:
-                until_mode(daemon, target.pid, "burst")
-                target.step(450)
-                time.sleep(0.3)  # some looks
-                check(run.poll(), None, "it waits")
-                target.step(450)
-                said = run.communicate(timeout=BOUND_S)[0]
-                check(run.returncode, 0, said)
+        with burst(daemon, target) as (run, path):
+            target.step(450)
+            time.sleep(0.3)  # some looks
+            check(run.poll(), None, "it waits")
+            target.step(450)
+            end(run)
             check(1000 in stretches(read_ndjson(path)), True, "the calls of the burst are there")
 
 
